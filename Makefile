@@ -1,0 +1,18 @@
+# Each target is a command a person could type.
+.PHONY: lab lab-down lab-purge test bench
+
+lab:        ## a rack in a box: from power-on to a trained and served model
+	@sh lab/bootstrap.sh requirements.txt lab/requirements.txt
+	@.venv/bin/python -m lab up
+
+lab-down:   ## take the rack away; caches stay
+	@sh lab/bootstrap.sh requirements.txt lab/requirements.txt
+	@.venv/bin/python -m lab down
+
+lab-purge:  ## take the rack away, and the caches
+	@sh lab/bootstrap.sh requirements.txt lab/requirements.txt
+	@.venv/bin/python -m lab purge
+
+test:       ## lint, unit tests, ansible-test, and the lab's path end to end
+	@sh lab/bootstrap.sh requirements-dev.txt
+	@sh tests/run

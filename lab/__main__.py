@@ -1,0 +1,110 @@
+"""`python -m lab up | down | purge`: a rack in a box.
+
+`up` makes or mends the rack, runs site.yml on it and shows what came of it; a second `up` changes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import docker
+
+from lab import down, engine, host, images, preflight, rack, report, rootfs, secrets, site, wheelhouse
+from lab.progress import Progress
+from lab.settings import LabError, Settings, from_environment
+
+
+def up(settings: Settings, progress: Progress) -> None:
+    with progress.phase("machine"):
+        preflight.check(settings)
+        settings.state.mkdir(parents=True, exist_ok=True)
+        secrets.ensure(settings)
+        for text in host.raise_kernel_limits():
+            progress.say(f"kernel: {text}")
+        url = engine.answering()
+        installed = host.install_packages(settings, engine_answers=url is not None)
+        if installed:
+            progress.say(f"installed {', '.join(installed)}")
+        if url is None:
+            url = engine.start()
+            progress.say(f"started a Docker Engine at {url}")
+    with engine.connect(url) as client:
+        rack.refuse_foreign(client, settings)
+        with progress.phase("bases"):
+            nuc_image, simulators_image = _bases(settings, progress, client, url)
+        with progress.phase("rack"):
+            rack.ensure_network(client, settings)
+            for name in rack.ensure_vms(client, settings, nuc_image, simulators_image):
+                progress.say(f"VM {name} is on at {settings.vm_addresses[name]}")
+            rack.wait_for_maas(settings)
+            rack.ensure_metal(client, settings, url, simulators_image)
+            racked = rack.rack_devices(client, settings)
+            if racked:
+                progress.say(f"switched on {len(racked)} devices: {racked[0]} .. {racked[-1]}")
+    run = site.run(settings)
+    result = report.write(settings, run, {**progress.phases, **run.phases})
+    print(report.show(result, progress.total))
+
+
+def _bases(settings: Settings, progress: Progress, client: docker.DockerClient, url: str) -> tuple[str, str]:
+    """Root file systems, wheels and the simulators' image; two at a time, for they wait for each other's disks."""
+
+    def training() -> dict[str, Path]:
+        base_archive = rootfs.base(settings)
+        base_image = images.ensure_base(client, settings)
+        progress.say("the base of the images is there")
+        predictor_wheels = wheelhouse.predictor(settings)
+        worker_wheels = wheelhouse.worker(settings, url, base_image)
+        progress.say("the Python packages of the images are there, Horovod built")
+        return {
+            "base_archive": base_archive,
+            "worker_wheels": worker_wheels,
+            "predictor_wheels": predictor_wheels,
+        }
+
+    def devices() -> tuple[str, str]:
+        rootfs.nuc(settings)
+        nuc_image = images.ensure_nuc(client, settings)
+        progress.say("the devices' operating system is there")
+        return nuc_image, images.ensure_simulators(client, url, settings, nuc_image)
+
+    with ThreadPoolExecutor(2) as pool:
+        training_job, devices_job = pool.submit(training), pool.submit(devices)
+        sources, vm_images = training_job.result(), devices_job.result()
+    # What the inventory tells the roles; the control VM sees the cache at rack.CACHE_ON_CONTROL.
+    paths = {name: str(rack.CACHE_ON_CONTROL / path.relative_to(settings.cache)) for name, path in sources.items()}
+    paths["nuc_archive"] = str(rootfs.nuc(settings))
+    (settings.state / "sources.json").write_text(json.dumps(paths, indent=2) + "\n")
+    return vm_images
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m lab", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("verb", choices=("up", "down", "purge"))
+    verb = parser.parse_args().verb
+    progress = Progress()
+    os.umask(0o022)
+    try:
+        settings = from_environment()
+        {"up": up, "down": down.down, "purge": down.purge}[verb](settings, progress)
+    except LabError as error:
+        print(f"\nlab {verb}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            f"\nlab {verb}: interrupted; `make lab` goes on from here, `make lab-down` takes it away",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

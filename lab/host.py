@@ -1,0 +1,76 @@
+"""What the lab changes on the machine itself: packages and kernel limits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from lab.command import run
+from lab.settings import ENGINE_DIR, LabError, Settings
+
+# program that must be there -> Debian package that brings it
+PROGRAMS = {
+    "dockerd": "docker.io",
+    "mmdebstrap": "mmdebstrap",
+    "iptables": "iptables",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "git": "git",
+}
+
+# A hundred devices run a hundred systemds (inotify instances) in one flat network (neighbour table).
+KERNEL_LIMITS = {
+    "fs/inotify/max_user_instances": 8192,
+    "fs/inotify/max_user_watches": 1048576,
+    "net/ipv4/neigh/default/gc_thresh1": 4096,
+    "net/ipv4/neigh/default/gc_thresh2": 8192,
+    "net/ipv4/neigh/default/gc_thresh3": 16384,
+    "net/ipv4/ip_forward": 1,
+}
+LIMITS_BEFORE = ENGINE_DIR / "kernel-limits-before.json"
+
+
+def install_packages(settings: Settings, *, engine_answers: bool) -> list[str]:
+    """Install what is missing; returns the packages that were installed."""
+    wanted = {package for program, package in PROGRAMS.items() if not shutil.which(program)}
+    if engine_answers:
+        wanted.discard("docker.io")
+    if not Path("/usr/share/keyrings/debian-archive-keyring.gpg").exists():
+        wanted.add("debian-archive-keyring")  # on Ubuntu; mmdebstrap checks Debian's signatures with it
+    if not wanted:
+        return []
+    log = settings.state / "logs" / "packages.log"
+    apt = {"DEBIAN_FRONTEND": "noninteractive"}
+    run("apt-get", "update", "-q", env=apt, log=log)
+    run("apt-get", "install", "-q", "-y", "--no-install-recommends", *sorted(wanted), env=apt, log=log)
+    return sorted(wanted)
+
+
+def raise_kernel_limits() -> list[str]:
+    """Raise what is too low and remember what it was; returns what changed, for people."""
+    before = json.loads(LIMITS_BEFORE.read_text()) if LIMITS_BEFORE.exists() else {}
+    changed = []
+    for name, wanted in KERNEL_LIMITS.items():
+        path = Path("/proc/sys") / name
+        value = int(path.read_text())
+        if value >= wanted:
+            continue
+        before.setdefault(name, value)
+        LIMITS_BEFORE.parent.mkdir(parents=True, exist_ok=True)
+        LIMITS_BEFORE.write_text(json.dumps(before, indent=2))
+        try:
+            path.write_text(str(wanted))
+        except OSError as error:
+            raise LabError(f"cannot raise {name.replace('/', '.')} from {value} to {wanted}: {error}") from error
+        changed.append(f"{name.replace('/', '.')} {value} -> {wanted}")
+    return changed
+
+
+def restore_kernel_limits() -> None:
+    """Put back what raise_kernel_limits changed."""
+    if not LIMITS_BEFORE.exists():
+        return
+    for name, value in json.loads(LIMITS_BEFORE.read_text()).items():
+        (Path("/proc/sys") / name).write_text(str(value))
+    LIMITS_BEFORE.unlink()

@@ -1,0 +1,131 @@
+"""`python -m lab.metal`: the baseboard controllers of the rack, one path per MAC address.
+
+    POST /<mac>/on      switch on; the machine boots from the network      -> {"status": "running"}
+    POST /<mac>/off     cut the power                                       -> {"status": "stopped"}
+    GET  /<mac>         is it on?                                           -> {"status": "running"|"stopped"}
+    PUT  /<mac>         put a machine into the rack ({"name": ...}); a machine that is there stays as it is
+
+The answers are what the default patterns of MAAS's webhook driver look for.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hmac
+import json
+import logging
+import os
+import threading
+from pathlib import Path
+
+import docker
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from lab.metal.boot import Firmware, boot
+from lab.metal.machines import Machine, Rack
+
+logger = logging.getLogger("metal")
+
+
+class Power:
+    """Which machines are on. A machine that boots from the network is on though no container runs yet."""
+
+    def __init__(self, rack: Rack, firmware: Firmware, racked: Path) -> None:
+        self.rack = rack
+        self.firmware = firmware
+        self._file = racked
+        self._lock = threading.Lock()
+        self._booting: dict[str, int] = {}  # mac -> which boot; a newer one, or power off, outdates it
+        self._boots = 0
+        machines = json.loads(racked.read_text()) if racked.exists() else {}
+        self.machines = {mac: Machine(mac, name) for mac, name in machines.items()}
+
+    def put(self, mac: str, name: str) -> None:
+        with self._lock:
+            self.machines[mac] = Machine(mac, name)
+            partial = self._file.with_suffix(".partial")
+            partial.write_text(json.dumps({m.mac: m.name for m in self.machines.values()}))
+            partial.rename(self._file)
+
+    def is_on(self, machine: Machine) -> bool:
+        with self._lock:
+            if machine.mac in self._booting:
+                return True
+        container = self.rack.container(machine)
+        return container is not None and container.status == "running"
+
+    def on(self, machine: Machine) -> None:
+        if self.is_on(machine):
+            return
+        with self._lock:
+            self._boots += 1
+            self._booting[machine.mac] = number = self._boots
+        threading.Thread(target=self._boot, args=(machine, number), daemon=True).start()
+
+    def off(self, machine: Machine) -> None:
+        with self._lock:
+            self._booting.pop(machine.mac, None)
+        self.rack.stop(machine)
+
+    def _boot(self, machine: Machine, number: int) -> None:
+        try:
+            boot(self.firmware, self.rack, machine)
+        except Exception:
+            # A machine that hangs in its boot stays on and silent: MAAS finds out by its own deadline.
+            logger.exception("%s hangs in its boot", machine.name)
+            return
+        with self._lock:
+            cut = self._booting.get(machine.mac) != number
+            if not cut:
+                del self._booting[machine.mac]
+        if cut:
+            self.rack.stop(machine)
+
+
+def application(power: Power, password: str) -> Starlette:
+    expected = "Basic " + base64.b64encode(f"bmc:{password}".encode()).decode()
+
+    async def handle(request: Request) -> Response:
+        if not hmac.compare_digest(request.headers.get("authorization", ""), expected):
+            return JSONResponse({"error": "wrong user or password"}, 401)
+        mac, action = request.path_params["mac"], request.path_params.get("action")
+        if request.method == "PUT":
+            power.put(mac, (await request.json())["name"])
+            return JSONResponse({"status": "racked"})
+        machine = power.machines.get(mac)
+        if machine is None:
+            return JSONResponse({"error": f"no machine with MAC address {mac} in this rack"}, 404)
+        if action is not None:
+            await run_in_threadpool(power.on if action == "on" else power.off, machine)
+        running = await run_in_threadpool(power.is_on, machine)
+        return JSONResponse({"status": "running" if running else "stopped"})
+
+    return Starlette(
+        routes=[
+            Route("/{mac:str}", handle, methods=["GET", "PUT"]),
+            Route("/{mac:str}/{action:str}", handle, methods=["POST"]),
+        ]
+    )
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    rack = Rack(docker.DockerClient(base_url="unix:///var/run/docker.sock", timeout=300), os.environ["LAB_NAME"])
+    power = Power(rack, Firmware(os.environ["MAAS_URL"]), Path("/var/lib/metal/machines.json"))
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.run(
+            application(power, Path("/etc/metal/password").read_text().strip()),
+            host="0.0.0.0",  # noqa: S104 - the container has the rack's network only
+            port=8400,
+            log_level="warning",
+        )
+
+
+if __name__ == "__main__":
+    main()

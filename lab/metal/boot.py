@@ -1,0 +1,143 @@
+"""What a machine does when it boots from the network: the part of MAAS's ephemeral images.
+
+MAAS answers by MAC address with a purpose (the names are MAAS's own): `enlist`, `commissioning`, `xinstall`
+(install to disk), `local` (boot the disk), `poweroff`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from lab.metal.machines import Machine, Rack
+
+logger = logging.getLogger("metal")
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """Where the network boot finds MAAS, in seconds of patience as a real PXE ROM has it."""
+
+    maas_url: str
+    tries: int = 30
+    pause_seconds: float = 2.0
+
+
+def boot(firmware: Firmware, rack: Rack, machine: Machine) -> bool:
+    """Boot once from the network; True when the machine stays on afterwards."""
+    answer = _network_boot(firmware, machine)
+    purpose = answer["purpose"]
+    logger.info("%s boots: %s", machine.name, purpose)
+    if purpose == "enlist":
+        _enlist(firmware, machine)
+        return False
+    if purpose == "commissioning":
+        _commission(answer, machine)
+        return False
+    if purpose == "xinstall":
+        _install(answer, rack, machine)
+        # The installer has asked MAAS to leave the disk first in the boot order and restarts the machine.
+        return boot(firmware, rack, machine)
+    if purpose == "local":
+        rack.start(machine)
+        return True
+    return False
+
+
+def _network_boot(firmware: Firmware, machine: Machine) -> dict[str, Any]:
+    for attempt in range(firmware.tries):
+        try:
+            answer = httpx.get(f"{firmware.maas_url}/boot/{machine.mac}", timeout=30)
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            logger.warning("%s: no network boot (%s), try %d", machine.name, error, attempt + 1)
+            time.sleep(firmware.pause_seconds)
+        else:
+            result: dict[str, Any] = answer.json()
+            return result
+    return {"purpose": "local"}  # as a PXE ROM that times out falls through to the next boot device
+
+
+def _enlist(firmware: Firmware, machine: Machine) -> None:
+    answer = httpx.post(
+        f"{firmware.maas_url}/api/2.0/machines/",
+        data={
+            "hostname": machine.name,
+            "architecture": "amd64/generic",
+            "mac_addresses": machine.mac,
+            "power_type": "manual",
+        },
+        timeout=60,
+    )
+    if answer.is_error:
+        logger.error("%s: MAAS refused the enlistment: %d %s", machine.name, answer.status_code, answer.text)
+
+
+def _commission(answer: dict[str, Any], machine: Machine) -> None:
+    _signal(answer, status="WORKING")
+    _signal(answer, status="OK", hardware=json.dumps(hardware(machine)))
+
+
+def hardware(machine: Machine) -> dict[str, Any]:
+    """What the commissioning scripts would find on this machine; sizes in MiB of memory and bytes of disk."""
+    return {
+        "cpu_count": machine.cores,
+        "memory": machine.memory_mib,
+        "hardware_uuid": str(uuid.uuid5(uuid.NAMESPACE_OID, machine.mac)),
+        "system_vendor": "Intel(R) Client Systems",
+        "system_product": "NUC7i5BNH",
+        "system_serial": f"G6BN{machine.mac.replace(':', '')[-6:].upper()}",
+        "cpu_model": "Intel(R) Core(TM) i5-7260U CPU",
+        "disks": [{"name": "sda", "size": machine.disk_bytes, "model": "SSD", "serial": f"S{machine.mac[-5:]}"}],
+        "nics": [{"name": "eth0", "mac": machine.mac}],
+    }
+
+
+def _install(answer: dict[str, Any], rack: Rack, machine: Machine) -> None:
+    """What curtin does: write the image, leave cloud-init its data source, take the network out of the boot."""
+    image = rack.image(answer["image"]["sha256"], answer["image"]["url"])
+    address = answer["address"].split("/")[0]
+    rack.install(machine, image, answer["hostname"], address, {"/etc/cloud/cloud.cfg.d/90_maas.cfg": _seed(answer)})
+    _signal(answer, op="netboot_off")
+
+
+def _seed(answer: dict[str, Any]) -> str:
+    """cloud-init's configuration as MAAS writes it on an installed disk; ds-identify reads it line by line."""
+    return f"""\
+datasource_list: [ MAAS ]
+datasource:
+  MAAS:
+    metadata_url: {answer["metadata_url"]}
+    consumer_key: {answer["consumer_key"]}
+    token_key: {answer["token_key"]}
+    token_secret: {answer["token_secret"]}
+reporting:
+  maas:
+    type: webhook
+    endpoint: {answer["metadata_url"].rstrip("/")}/status/{answer["system_id"]}
+    consumer_key: {answer["consumer_key"]}
+    token_key: {answer["token_key"]}
+    token_secret: {answer["token_secret"]}
+"""
+
+
+def _signal(answer: dict[str, Any], op: str = "signal", **fields: str) -> None:
+    token = (
+        'OAuth oauth_version="1.0", oauth_signature_method="PLAINTEXT", '
+        f'oauth_consumer_key="{answer["consumer_key"]}", '
+        f'oauth_token="{answer["token_key"]}", oauth_signature="%26{answer["token_secret"]}", '
+        f'oauth_nonce="{uuid.uuid4().hex}", oauth_timestamp="{int(time.time())}"'
+    )
+    reply = httpx.post(
+        f"{answer['metadata_url'].rstrip('/')}/2012-03-01/",
+        data={"op": op, **fields},
+        headers={"Authorization": token},
+        timeout=60,
+    )
+    reply.raise_for_status()

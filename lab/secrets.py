@@ -1,0 +1,36 @@
+"""The lab's secrets: made once per lab, kept in its state folder, readable by root alone."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from lab.command import run
+from lab.settings import Settings
+
+
+def ensure(settings: Settings) -> None:
+    """Make what is not there yet: MAAS's API key, the controllers' password, the SSH key of the lab."""
+    settings.secrets.mkdir(parents=True, exist_ok=True)
+    settings.secrets.chmod(0o700)
+    # MAAS's API keys are three parts: consumer key, token key, token secret.
+    _once(
+        settings.secrets / "maas_api_key",
+        ":".join(secrets.token_urlsafe(n).replace(":", "x") for n in (14, 14, 24)),
+    )
+    for name in ("bmc_password", "registry_push_password", "registry_pull_password"):
+        _once(settings.secrets / name, secrets.token_urlsafe(18))
+    ssh_key = settings.secrets / "id_ed25519"
+    if not ssh_key.exists():
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"edge-{settings.name}", "-f", ssh_key)
+
+
+def read(settings: Settings, name: str) -> str:
+    return (settings.secrets / name).read_text().strip()
+
+
+def _once(path: Path, value: str) -> None:
+    if path.exists():
+        return
+    path.touch(mode=0o600)
+    path.write_text(value + "\n")

@@ -1,0 +1,77 @@
+"""site.yml on the lab, as anyone would run it, watched for how long each of its seven verbs takes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+
+from lab.settings import CHECKOUT, LabError, Settings
+
+VERBS = ("hypervisor", "services", "images", "enroll", "configure", "train", "serve")
+_PLAY = re.compile(r"PLAY \[(\w+)")
+_RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass
+class SiteRun:
+    """What a run of site.yml did: changed tasks over all hosts, seconds per verb."""
+
+    changed: int = 0
+    phases: dict[str, float] = field(default_factory=dict)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What the lab's inventory reads: the same variables that were given to `make lab`."""
+    return {
+        "LAB_NAME": settings.name,
+        "LAB_SUBNET": str(settings.subnet),
+        "LAB_STATE": str(settings.state),
+        "PATH": f"{CHECKOUT / '.venv' / 'bin'}:{os.environ['PATH']}",
+    }
+
+
+def run(settings: Settings, *extra: str) -> SiteRun:
+    """Run `ansible-playbook -i inventory/lab site.yml` and show it as it goes.
+
+    Raises LabError when it fails; ansible has then said why.
+    """
+    argv = ["ansible-playbook", "-i", "inventory/lab", "site.yml", *extra]
+    colour = {"ANSIBLE_FORCE_COLOR": "1"} if sys.stdout.isatty() else {}
+    result, verb, begin = SiteRun(), "", time.monotonic()
+    log = settings.state / "logs" / "site.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        log.open("w") as file,
+        subprocess.Popen(  # noqa: S603
+            argv,
+            cwd=CHECKOUT,
+            env={**os.environ, **environment(settings), **colour},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            plain = _COLOUR.sub("", line)
+            file.write(plain)
+            play = _PLAY.match(plain)
+            now = time.monotonic()
+            if (play and play[1].lower() in VERBS) or plain.startswith("PLAY RECAP"):
+                if verb:
+                    result.phases[verb] = round(result.phases.get(verb, 0.0) + now - begin, 1)
+                verb, begin = (play[1].lower() if play else ""), now
+            if recap := _RECAP.match(plain):
+                result.changed += int(recap[2])
+    if process.returncode != 0:
+        raise LabError(
+            f"site.yml ended with {process.returncode}{f' in {verb}' if verb else ''}; what ansible said stands above "
+            f"and in {log}. The rack stays as it is: mend the cause and run `make lab` again."
+        )
+    return result

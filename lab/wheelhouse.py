@@ -1,0 +1,103 @@
+"""Python packages for images, fetched by the machine's own pip: its settings and certificates stay out of images."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+from lab import cache, engine
+from lab.command import run
+from lab.settings import CHECKOUT, Settings
+
+# Debian 12's Python, which every image of the lab runs.
+PYTHON_VERSION = "3.11"
+HOROVOD = "horovod==0.28.1"
+TRAINING = CHECKOUT / "training"
+
+
+def simulators(settings: Settings) -> Path:
+    """The wheels of the lab's own image."""
+    return _filled(settings, "lab", [CHECKOUT / "lab" / "requirements.txt"])
+
+
+def predictor(settings: Settings) -> Path:
+    """The wheels of the predictor image."""
+    return _filled(settings, "predictor", [TRAINING / "images" / "requirements-predictor.txt"])
+
+
+def worker(settings: Settings, docker_host: str, base_image: str) -> Path:
+    """The wheels of the worker image, Horovod's among them.
+
+    Horovod is published as source only; the image's own recipe builds it, which takes minutes on two cores.
+    """
+    images = TRAINING / "images"
+    downloads = _filled(settings, "worker", [images / "requirements-worker.txt"], [images / "requirements-digits.txt"])
+    recipe: tuple[str | Path, ...] = (
+        base_image,
+        downloads.name,
+        images / "worker" / "Dockerfile",
+        *sorted(images.glob("worker/*.cmake")),
+    )
+    target = settings.cache / "wheels" / f"worker-horovod-{cache.key(*recipe)}"
+
+    def build(out: Path) -> None:
+        context = settings.state / "build" / "horovod"
+        shutil.rmtree(context, ignore_errors=True)
+        shutil.copytree(images, context / "images")
+        shutil.copytree(downloads, context / "wheels" / "worker")
+        engine.build(
+            docker_host,
+            "--target=horovod-wheel",
+            f"--output=type=local,dest={out}",
+            f"--build-arg=BASE_IMAGE={base_image}",
+            context=context,
+            dockerfile=context / "images" / "worker" / "Dockerfile",
+            log=settings.state / "logs" / "wheels-horovod.log",
+        )
+        for wheel in downloads.glob("*.whl"):
+            (out / wheel.name).hardlink_to(wheel)
+        shutil.rmtree(context)
+
+    cache.made(target, build)
+    return target
+
+
+def _filled(settings: Settings, name: str, requirements: list[Path], alone: list[Path] | None = None) -> Path:
+    """A folder with the wheels of `requirements` and, without what they need, of `alone`; its name holds its key."""
+    alone = alone or []
+    target = (
+        settings.cache / "wheels" / f"{name}-{cache.key(PYTHON_VERSION, platform.machine(), *requirements, *alone)}"
+    )
+
+    def download(out: Path) -> None:
+        _pip_download(settings, out, *_for_images(), *_files(requirements))
+        if alone:
+            _pip_download(settings, out, *_for_images(), "--no-deps", *_files(alone))
+        if name == "worker":
+            _pip_download(settings, out, "--no-deps", "--no-binary=horovod", "--no-build-isolation", HOROVOD)
+
+    cache.made(target, download)
+    return target
+
+
+def _pip_download(settings: Settings, out: Path, *words: str) -> None:
+    log = settings.state / "logs" / f"{out.name}.log"
+    run(sys.executable, "-m", "pip", "download", "--quiet", f"--dest={out}", *words, log=log)
+
+
+def _for_images() -> list[str]:
+    """The machine's Python may be another than the images'."""
+    machine = platform.machine()
+    tags = [*(f"manylinux_2_{glibc}_{machine}" for glibc in (28, 27, 24, 17)), f"manylinux2014_{machine}"]
+    return [
+        "--only-binary=:all:",
+        "--implementation=cp",
+        f"--python-version={PYTHON_VERSION}",
+        *(f"--platform={tag}" for tag in tags),
+    ]
+
+
+def _files(requirements: list[Path]) -> list[str]:
+    return [f"--requirement={file}" for file in requirements]

@@ -1,0 +1,769 @@
+#!/usr/bin/python
+# -*- coding: utf-8 -*-
+# Copyright (c) The edge.rack engineers
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: horovod_job
+short_description: Run one distributed training with Horovod over MPI
+version_added: 0.1.0
+author:
+  - The edge.rack engineers (@edge-rack)
+description:
+  - Runs on the launcher, the device of the first worker. It checks all workers first, then runs C(mpirun) in the
+    launcher's worker container, waits for the end, and returns the result of the training.
+  - The worker containers run already and hold the job's keys; this module starts and stops none.
+  - Large tensors go around the ring of workers (ring-allreduce); for small ones Open MPI chooses.
+requirements:
+  - docker (Python package) 5.0.0 or newer on the launcher; Debian calls it python3-docker
+options:
+  name:
+    description:
+      - Name of the job, lower-case letters, digits, C(.), C(_) and C(-).
+      - A finished job of this name is not run again. Its recorded result is returned, unless O(force) is set.
+    type: str
+    required: true
+  task:
+    description:
+      - What to train, C(digits), C(package.module:Class), or C(/path/in/the/container/file.py:Class).
+    type: str
+    default: digits
+  workers:
+    description:
+      - The workers in the order of their ranks. The first one is the launcher.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the worker, for messages; the inventory's host name serves well.
+        type: str
+        required: true
+      address:
+        description: IPv4 address in O(subnet).
+        type: str
+        required: true
+      slots:
+        description: How many ranks run on it.
+        type: int
+        default: 1
+  subnet:
+    description:
+      - The network, in CIDR notation, that every worker has an address in. MPI uses no other interface.
+    type: str
+    required: true
+  ssh_port:
+    description: Port that the workers' SSH servers listen on.
+    type: int
+    default: 2222
+  epochs:
+    description: How often the training passes over the data.
+    type: int
+    default: 12
+  batch_size:
+    description: Examples per rank and step.
+    type: int
+    default: 32
+  learning_rate:
+    description: Learning rate of one rank; it is raised with the square root of the number of ranks.
+    type: float
+    default: 0.002
+  seed:
+    description: Seed of the model's first parameters and of the order of the examples.
+    type: int
+    default: 1
+  image_digest:
+    description:
+      - Digest of the worker image, C(sha256:...). Every worker must say that it runs this one.
+      - Without it they must at least agree.
+    type: str
+  timeout_seconds:
+    description: The training is ended, on all workers, when it takes longer.
+    type: int
+    default: 3600
+  container:
+    description: Name of the worker container on the launcher.
+    type: str
+    default: edge-worker
+  state_dir:
+    description: Where jobs are recorded, the same path on the device and in the container.
+    type: path
+    default: /var/lib/edge/state
+  resume:
+    description:
+      - Go on from the job's last checkpoint when an earlier run of it did not finish. The number of workers may differ.
+    type: bool
+    default: true
+  force:
+    description: Train anew even if the job has finished, or has been run with other settings.
+    type: bool
+    default: false
+  docker_host:
+    description:
+      - Where the launcher's Docker Engine listens.
+      - If the value is not specified, the environment variable E(DOCKER_HOST) is used.
+    type: str
+    default: unix:///var/run/docker.sock
+attributes:
+  check_mode:
+    description: Checks the workers and says whether a training would start; starts none.
+    support: full
+  diff_mode:
+    description: A training has no state to compare; other settings under the same name are an error that names them.
+    support: none
+  idempotent:
+    description: A finished job with the same settings is not run again.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Digits are learned by three devices
+  edge.rack.horovod_job:
+    name: digits-1
+    task: digits
+    subnet: 10.10.0.0/24
+    workers:
+      - {name: nuc-01, address: 10.10.0.11}
+      - {name: nuc-02, address: 10.10.0.12}
+      - {name: nuc-03, address: 10.10.0.13}
+    image_digest: "{{ edge_release.worker.digest }}"
+    timeout_seconds: 900
+  register: training
+
+- name: One model came out of it, and it is good
+  ansible.builtin.assert:
+    that:
+      - training.result.parameter_hashes | length == 1
+      - training.result.accuracy >= 0.93
+"""
+
+RETURN = r"""
+result:
+  description: What the training recorded; see the worker's documentation for all fields.
+  returned: when the job has finished
+  type: dict
+  contains:
+    ranks:
+      description: Number of ranks.
+      type: int
+    hosts:
+      description: Host name of each rank.
+      type: list
+      elements: str
+    loss_first:
+      description: Mean training loss of the first epoch.
+      type: float
+    loss_last:
+      description: Mean training loss of the last epoch.
+      type: float
+    accuracy:
+      description: Share of the held-out examples that the model names rightly.
+      type: float
+    held_out:
+      description: Number of held-out examples.
+      type: int
+    parameter_hashes:
+      description: The distinct hashes over the ranks' parameters; one if all ranks hold one model.
+      type: list
+      elements: str
+    parameter_hash_by_rank:
+      description: The hash of each rank.
+      type: list
+      elements: str
+    steps:
+      description: Steps of each rank.
+      type: int
+    seconds:
+      description: Seconds from the start of the ranks to the written model.
+      type: float
+    wire_bytes_per_step:
+      description: Bytes that each rank sends per step by the ring's formula, C(2(N-1)/N) times the gradients.
+      type: int
+    wire_bytes_per_step_measured:
+      description: The same as the kernel counted it on the network interface, headers included; null if not known.
+      type: int
+    model_digest:
+      description: C(sha256:...) of the model's bundle.
+      type: str
+    model_file:
+      description: The bundle, on the launcher.
+      type: str
+    slowest_host:
+      description: The host that computed longest.
+      type: str
+    versions:
+      description: Versions of Python, torch, Horovod and MPI.
+      type: dict
+  sample:
+    accuracy: 0.966574
+    held_out: 359
+    ranks: 3
+progress:
+  description: The lines that the training reported, in order.
+  returned: when a training ran
+  type: list
+  elements: dict
+command:
+  description: The C(mpirun) command line.
+  returned: success
+  type: list
+  elements: str
+spec_hash:
+  description: sha256 over the settings that decide what is learned, and by whom.
+  returned: always
+  type: str
+log:
+  description: The log of C(mpirun), on the launcher.
+  returned: always
+  type: str
+findings:
+  description: What the preflight found; each names the worker and what to do.
+  returned: when the preflight fails
+  type: list
+  elements: str
+lost_worker:
+  description: The worker whose rank was lost, if the log names one.
+  returned: when the training fails
+  type: str
+"""
+
+import hashlib
+import ipaddress
+import json
+import re
+import time
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+
+try:
+    import docker
+    from docker.errors import APIError, DockerException, NotFound
+except ImportError:
+    HAS_DOCKER = False
+    DOCKER_IMPORT_ERROR = traceback.format_exc()
+else:
+    HAS_DOCKER = True
+    DOCKER_IMPORT_ERROR = None
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+# Above this number of hosts mpirun's own connections come in bursts that sshd and switches feel.
+MANY_HOSTS = 64
+MEMORY_PER_RANK = 320 * 1024 * 1024
+DISK_PER_WORKER = 256 * 1024 * 1024
+CLOCK_TOLERANCE_SECONDS = 5.0
+SPEC_FIELDS = ("task", "epochs", "batch_size", "learning_rate", "seed", "workers", "image_digest")
+
+ALREADY_RUNNING = 75
+TIMED_OUT = 124
+# The lock is the shell's alone (9>&-): ranks that outlive mpirun must not hold it.
+RUN_SCRIPT = r"""
+folder=$1 spec=$2 seconds=$3; shift 3
+mkdir -p "$folder" && exec 9>"$folder/lock" || exit 73
+flock --nonblock 9 || exit 75
+rm -f "$folder/result.json" "$folder/progress.jsonl"
+printf '%s\n' "$spec" >"$folder/spec.json" || exit 73
+timeout --kill-after=15 "$seconds" "$@" >"$folder/mpirun.log" 2>&1 </dev/null 9>&-
+"""
+
+
+# What the job is
+
+
+def spec_of(params):
+    """The settings that make two jobs of one name the same job."""
+    return {field: params[field] for field in SPEC_FIELDS}
+
+
+def spec_hash(spec):
+    """sha256 (hex) of a spec."""
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+
+
+def spec_difference(recorded, wanted):
+    """Names of the fields that differ, with both values."""
+    return [
+        "%s (recorded %s, now %s)" % (field, json.dumps(recorded.get(field)), json.dumps(wanted[field]))
+        for field in SPEC_FIELDS
+        if recorded.get(field) != wanted[field]
+    ]
+
+
+def mpirun_command(params):
+    """The mpirun line: one ssh per worker, one subnet for everything, ring for large tensors."""
+    workers = params["workers"]
+    subnet = params["subnet"]
+    mca = [
+        ("plm_rsh_agent", "ssh -F /etc/ssh/edge_ssh_config -p %d" % params["ssh_port"]),
+        # Only the launcher holds the job's private key, so it alone starts daemons.
+        ("plm_rsh_no_tree_spawn", "1"),
+        # A host that is cut off is noticed in about 11 s instead of never.
+        ("oob_tcp_keepalive_time", "5"),
+        ("oob_tcp_keepalive_intvl", "2"),
+        ("oob_tcp_keepalive_probes", "3"),
+        ("oob_tcp_if_include", subnet),
+        ("pml", "ob1"),
+        ("btl", "tcp,self"),
+        ("btl_tcp_if_include", subnet),
+        ("mpi_yield_when_idle", "1"),
+        ("coll_tuned_use_dynamic_rules", "1"),
+        ("coll_tuned_dynamic_rules_filename", "/opt/edge/share/allreduce-ring.rules"),
+    ]
+    if len(workers) >= MANY_HOSTS:
+        mca.append(("plm_rsh_num_concurrent", "16"))
+    command = [
+        "mpirun",
+        "-np",
+        str(sum(worker["slots"] for worker in workers)),
+        "-H",
+        ",".join("%s:%d" % (worker["address"], worker["slots"]) for worker in workers),
+        "--map-by",
+        "slot",
+        "--bind-to",
+        "none",
+    ]
+    for name, value in mca:
+        command += ["--mca", name, value]
+    for variable in (
+        "PATH",
+        "OMP_NUM_THREADS=1",
+        "MALLOC_ARENA_MAX=1",
+        "HOROVOD_STALL_CHECK_TIME_SECONDS=30",
+        "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300",
+    ):
+        command += ["-x", variable]
+    command += ["python", "-m", "edge_training.train", "--job", params["name"], "--subnet", subnet]
+    for field in ("task", "epochs", "batch_size", "learning_rate", "seed", "state_dir"):
+        command += ["--" + field.replace("_", "-"), str(params[field])]
+    if params["resume"] and not params["force"]:
+        command.append("--resume")
+    return command
+
+
+# What stands in its way
+
+
+def request_findings(params):
+    """What is wrong with the options alone."""
+    findings = []
+    if not NAME.fullmatch(params["name"]):
+        findings.append("name: %r: use lower-case letters, digits, '.', '_' and '-', 63 at most" % params["name"])
+    if params["image_digest"] and not DIGEST.fullmatch(params["image_digest"]):
+        findings.append("image_digest: %r: it reads sha256:<64 hex digits>" % params["image_digest"])
+    for field in ("epochs", "batch_size", "learning_rate", "timeout_seconds"):
+        if params[field] <= 0:
+            findings.append("%s: %s: must be greater than 0" % (field, params[field]))
+    try:
+        subnet = ipaddress.IPv4Network(params["subnet"])
+    except ValueError as error:
+        findings.append("subnet: %s; give the network's own address, such as 10.10.0.0/24" % error)
+        subnet = None
+    if not params["workers"]:
+        findings.append("workers: the list is empty; name at least one device")
+    for field in ("name", "address"):
+        values = [worker[field] for worker in params["workers"]]
+        for value in sorted({value for value in values if values.count(value) > 1}):
+            findings.append(
+                "workers: %s %s is given %d times; list each device once and use slots for more ranks"
+                % (field, value, values.count(value))
+            )
+    for worker in params["workers"]:
+        if worker["slots"] < 1:
+            findings.append("%s: slots is %d; give 1 or more" % (worker["name"], worker["slots"]))
+        try:
+            address = ipaddress.IPv4Address(worker["address"])
+        except ValueError:
+            findings.append("%s: address %r is not an IPv4 address" % (worker["name"], worker["address"]))
+            continue
+        if subnet is not None and address not in subnet:
+            findings.append(
+                "%s: address %s is not in %s; give its address on that network, or the network it is on"
+                % (worker["name"], address, subnet)
+            )
+    return findings
+
+
+def probe_findings(params, launcher, answers):
+    """What is wrong with the workers, by their own words; O(answers) is in the order of O(workers)."""
+    findings = []
+    hosts = {}
+    digests = {}
+    versions = {}
+    for worker, answer in zip(params["workers"], answers, strict=True):
+        name = worker["name"]
+        if "error" in answer:
+            findings.append(
+                "%s: SSH from the launcher to %s port %d fails: %s; is its worker container running with"
+                " this job's keys?" % (name, worker["address"], params["ssh_port"], answer["error"])
+            )
+            continue
+        facts = answer["facts"]
+        hosts.setdefault(facts["host"], []).append(name)
+        digests.setdefault(facts.get("image_digest"), []).append(name)
+        versions.setdefault(facts["version"], []).append(name)
+        findings += worker_findings(name, worker["slots"], facts)
+    for host, names in sorted(hosts.items()):
+        if len(names) > 1:
+            findings.append("%s: all call themselves %s; give each device its own host name" % (", ".join(names), host))
+    first = params["workers"][0]["name"]
+    if answers and "facts" in answers[0] and answers[0]["facts"]["host"] != launcher["host"]:
+        findings.append(
+            "%s: it is the first worker but the job starts on %s; run this module on the first worker"
+            % (first, launcher["host"])
+        )
+    if params["image_digest"]:
+        for digest, names in sorted(digests.items(), key=str):
+            if digest != params["image_digest"]:
+                findings.append(
+                    "%s: runs image %s, not %s; deploy the release's worker image"
+                    % (", ".join(names), digest or "without a digest", params["image_digest"])
+                )
+    else:
+        findings += disagreement("image", digests)
+    return findings + disagreement("version", versions)
+
+
+def worker_findings(name, slots, facts):
+    """What is wrong with one worker."""
+    findings = []
+    offset = facts["clock_offset_seconds"]
+    if abs(offset) > CLOCK_TOLERANCE_SECONDS:
+        findings.append(
+            "%s: its clock is %.0f s %s the launcher's; check its time service"
+            % (name, abs(offset), "ahead of" if offset > 0 else "behind")
+        )
+    if facts["memory_available_bytes"] < slots * MEMORY_PER_RANK:
+        findings.append(
+            "%s: %d MiB of memory available, %d rank(s) need %d; stop something there or use fewer slots"
+            % (name, facts["memory_available_bytes"] >> 20, slots, slots * MEMORY_PER_RANK >> 20)
+        )
+    for folder, free in sorted(facts["folders"].items()):
+        if free is None:
+            findings.append(
+                "%s: %s is not writable in the container; it must be mounted and belong to uid 8470" % (name, folder)
+            )
+        elif free < DISK_PER_WORKER:
+            findings.append(
+                "%s: %d MiB free in %s, %d are needed; remove old checkpoints or models"
+                % (name, free >> 20, folder, DISK_PER_WORKER >> 20)
+            )
+    return findings
+
+
+def disagreement(what, names_by_value):
+    """One finding if workers differ."""
+    if len(names_by_value) < 2:
+        return []
+    sides = "; ".join(
+        "%s on %s" % (value or "unknown", ", ".join(names)) for value, names in sorted(names_by_value.items(), key=str)
+    )
+    return ["workers differ in %s: %s; deploy one release to all" % (what, sides)]
+
+
+# What went wrong
+
+
+def explain_failure(log, workers):
+    """(sentence, name of the lost worker or None) from mpirun's log."""
+    owners = rank_owners(workers)
+    by_address = {worker["address"]: worker["name"] for worker in workers}
+
+    for line in log.splitlines():
+        if line.startswith("{") and '"event": "error"' in line:
+            try:
+                said = json.loads(line)
+            except ValueError:
+                continue
+            found = re.match(r"rank (\d+) ", said.get("where", ""))
+            name = owners.get(int(found.group(1))) if found else None
+            return "%s (%s) says: %s" % (said.get("where"), name or "unknown", said.get("message")), name
+    text = " ".join(log.split())
+    found = re.search(r"process rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+)(?: \(([^)]*)\))?", text)
+    if found:
+        name = by_address.get(found.group(2)) or owners.get(int(found.group(1)))
+        hint = "; out of memory there? see its kernel log" if found.group(3) == "9" else ""
+        return "rank %s on %s ended by signal %s (%s)%s" % (
+            found.group(1),
+            name or found.group(2),
+            found.group(3),
+            found.group(4) or "unknown",
+            hint,
+        ), name
+    found = re.search(r"Remote daemon: \[\[\d+,\d+\],(\d+)\] on node (\S+)", text)
+    if found and "lost communication" in text:
+        name = by_address.get(found.group(2)) or daemon_owner(int(found.group(1)), workers)
+        return "the connection to %s was lost; check its power and its network" % (name or found.group(2)), name
+    found = re.search(r"Process name: \[\[\d+,\d+\],(\d+)\] Exit code: (\d+)", text)
+    if found:
+        name = owners.get(int(found.group(1)))
+        return "rank %s on %s ended with status %s" % (found.group(1), name or "an unknown host", found.group(2)), name
+    found = re.search(r"(?:ssh: connect to host|Connection to) (\S+).*?(?:timed out|refused|closed|No route)", text)
+    if found:
+        name = by_address.get(found.group(1))
+        return "no SSH connection to %s" % (name or found.group(1)), name
+    last = [line.strip() for line in log.splitlines() if line.strip(" -")][-3:]
+    return "mpirun's last words: %s" % (" / ".join(last) or "none"), None
+
+
+def rank_owners(workers):
+    """Worker name by rank: ranks fill the slots of the first worker, then of the next."""
+    names = [worker["name"] for worker in workers for slot in range(worker["slots"])]
+    return dict(enumerate(names))
+
+
+def daemon_owner(number, workers):
+    """Worker name by the number of its daemon: 0 is mpirun itself, on the first worker."""
+    return workers[number]["name"] if 0 <= number < len(workers) else None
+
+
+def progress_lines(text):
+    """The events in a progress file; a line that is cut short is left out."""
+    events = []
+    for line in text.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and event.get("event") in ("start", "epoch"):
+            events.append(event)
+    return events
+
+
+def last_progress(events):
+    """How far it came, in words."""
+    epochs = [event for event in events if event["event"] == "epoch"]
+    if epochs:
+        return "the last report was epoch %(epoch)s of %(epochs)s, loss %(loss)s" % epochs[-1]
+    return "training had begun, no epoch was finished" if events else "training had not begun"
+
+
+# The launcher's container
+
+
+class LauncherError(Exception):
+    """The launcher's container does not do what it should."""
+
+
+class Launcher(object):
+    """The worker container on this device; every file of a job is reached through it."""
+
+    def __init__(self, docker_host, name):
+        self.name = name
+        try:
+            self.api = docker.APIClient(base_url=docker_host, version="auto", timeout=120)
+            self.running = self.api.inspect_container(name)["State"]["Running"]
+        except NotFound:
+            self.running = False
+        except DockerException as error:
+            raise LauncherError("Docker at %s: %s" % (docker_host, error))
+
+    def require(self):
+        if not self.running:
+            raise LauncherError("container %s does not run on this device; start the job's workers first" % self.name)
+
+    def call(self, command):
+        """(status, stdout, stderr) of a command in the container."""
+        try:
+            handle = self.api.exec_create(self.name, command)["Id"]
+            out, err = self.api.exec_start(handle, demux=True)
+            return self.api.exec_inspect(handle)["ExitCode"], (out or b"").decode(), (err or b"").decode()
+        except APIError as error:
+            raise LauncherError("container %s refuses %s: %s" % (self.name, command[0], error.explanation or error))
+
+    def start(self, command):
+        """Start a command that goes on by itself; what to ask `finished` with."""
+        try:
+            handle = self.api.exec_create(self.name, command)["Id"]
+            self.api.exec_start(handle, detach=True)
+        except APIError as error:
+            raise LauncherError("container %s refuses to start: %s" % (self.name, error.explanation or error))
+        return handle
+
+    def finished(self, handle):
+        """The exit status, or None while it runs."""
+        try:
+            state = self.api.exec_inspect(handle)
+        except NotFound:
+            raise LauncherError("container %s was removed or restarted while the training ran" % self.name)
+        if state["Running"]:
+            return None
+        return -1 if state["ExitCode"] is None else state["ExitCode"]
+
+    def read(self, path):
+        """A file's text, or None; without the container, from the device's folder of the same path."""
+        if self.running:
+            status, out, _err = self.call(["cat", path])
+            return out if status == 0 else None
+        try:
+            with open(path, "rb") as file:
+                return file.read().decode()
+        except OSError:
+            return None
+
+    def read_json(self, path):
+        """A file's value, or None."""
+        try:
+            return json.loads(self.read(path) or "null")
+        except ValueError:
+            return None
+
+
+# The module
+
+
+class Job(object):
+    """One job, from its record or from its training."""
+
+    def __init__(self, module):
+        self.module = module
+        self.params = module.params
+        self.spec = spec_of(module.params)
+        self.folder = "%s/jobs/%s" % (module.params["state_dir"].rstrip("/"), module.params["name"])
+        self.always = {"spec_hash": spec_hash(self.spec), "log": self.folder + "/mpirun.log"}
+        self.launcher = Launcher(module.params["docker_host"], module.params["container"])
+
+    def fail(self, message, **fields):
+        self.module.fail_json(msg=message, **dict(self.always, **fields))
+
+    def run(self):
+        self.stop_at_findings(request_findings(self.params))
+        command = mpirun_command(self.params)
+        recorded = self.recorded_result()
+        if recorded is not None and not self.params["force"]:
+            self.module.exit_json(changed=False, result=recorded, command=command, **self.always)
+        self.launcher.require()
+        self.preflight()
+        if self.module.check_mode:
+            self.module.exit_json(changed=True, command=command, **self.always)
+        result, progress = self.train(command)
+        self.module.exit_json(changed=True, result=result, progress=progress, command=command, **self.always)
+
+    def recorded_result(self):
+        """The result of this job's finished run, if there is one; it must have had the same settings."""
+        result = self.launcher.read_json(self.folder + "/result.json")
+        if result is None or self.params["force"]:
+            return result
+        difference = spec_difference(self.launcher.read_json(self.folder + "/spec.json") or {}, self.spec)
+        if difference:
+            self.fail(
+                "job %s has finished with other settings: %s. Give the new job a name of its own, or set force"
+                " to train it again" % (self.params["name"], "; ".join(difference))
+            )
+        return result
+
+    def preflight(self):
+        request = {"workers": self.params["workers"], "ssh_port": self.params["ssh_port"]}
+        status, out, err = self.launcher.call(["python", "-m", "edge_training.probe", "all", json.dumps(request)])
+        try:
+            answer = json.loads(out)
+        except ValueError:
+            self.fail(
+                "the preflight in container %s ended with status %s: %s"
+                % (self.launcher.name, status, (err or out).strip()[-500:])
+            )
+        self.stop_at_findings(probe_findings(self.params, answer["launcher"], answer["workers"]))
+
+    def stop_at_findings(self, findings):
+        if findings:
+            self.fail("job %s cannot start:\n- %s" % (self.params["name"], "\n- ".join(findings)), findings=findings)
+
+    def train(self, command):
+        seconds = self.params["timeout_seconds"]
+        handle = self.launcher.start(
+            ["sh", "-c", RUN_SCRIPT, "horovod_job", self.folder, json.dumps(self.spec), str(seconds), *command]
+        )
+        started = time.monotonic()
+        status, pause = None, 0.2
+        while status is None and time.monotonic() - started < seconds + 60:
+            time.sleep(pause)
+            pause = min(pause * 1.5, 2.0)
+            status = self.launcher.finished(handle)
+        if status == ALREADY_RUNNING:
+            self.fail("job %s is running already; wait for it, or give this one another name" % self.params["name"])
+        progress = progress_lines(self.launcher.read(self.folder + "/progress.jsonl") or "")
+        result = self.launcher.read_json(self.folder + "/result.json")
+        if status != 0 or result is None:
+            self.training_failed(status, time.monotonic() - started, progress)
+        return result, progress
+
+    def training_failed(self, status, seconds, progress):
+        """Leave no rank behind, and say who was lost and how far it came."""
+        stop = ["python", "-m", "edge_training.stop", "--job", self.params["name"]]
+        stop += ["--ssh-port", str(self.params["ssh_port"])]
+        for worker in self.params["workers"]:
+            stop += ["--address", worker["address"]]
+        self.launcher.call(stop)
+        if status is None or status == TIMED_OUT or seconds >= self.params["timeout_seconds"]:
+            reason, lost = "it took longer than timeout_seconds (%d)" % self.params["timeout_seconds"], None
+        elif status == 73:
+            reason, lost = "cannot write to %s; it must belong to uid 8470" % self.folder, None
+        else:
+            reason, lost = explain_failure(
+                self.launcher.read(self.folder + "/mpirun.log") or "", self.params["workers"]
+            )
+        self.fail(
+            "job %s failed after %.0f s: %s. %s. Log: %s (in container %s and on this device)"
+            % (
+                self.params["name"],
+                seconds,
+                reason,
+                last_progress(progress).capitalize(),
+                self.always["log"],
+                self.launcher.name,
+            ),
+            lost_worker=lost,
+            progress=progress,
+            rc=status,
+        )
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "task": {"type": "str", "default": "digits"},
+            "workers": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "address": {"type": "str", "required": True},
+                    "slots": {"type": "int", "default": 1},
+                },
+            },
+            "subnet": {"type": "str", "required": True},
+            "ssh_port": {"type": "int", "default": 2222},
+            "epochs": {"type": "int", "default": 12},
+            "batch_size": {"type": "int", "default": 32},
+            "learning_rate": {"type": "float", "default": 0.002},
+            "seed": {"type": "int", "default": 1},
+            "image_digest": {"type": "str"},
+            "timeout_seconds": {"type": "int", "default": 3600},
+            "container": {"type": "str", "default": "edge-worker"},
+            "state_dir": {"type": "path", "default": "/var/lib/edge/state"},
+            "resume": {"type": "bool", "default": True},
+            "force": {"type": "bool", "default": False},
+            "docker_host": {
+                "type": "str",
+                "default": "unix:///var/run/docker.sock",
+                "fallback": (env_fallback, ["DOCKER_HOST"]),
+            },
+        },
+        supports_check_mode=True,
+    )
+    if not HAS_DOCKER:
+        module.fail_json(msg=missing_required_lib("docker (python3-docker)"), exception=DOCKER_IMPORT_ERROR)
+    try:
+        Job(module).run()
+    except LauncherError as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+#!/usr/bin/python
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, The edge.rack engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: maas_machine_info
+short_description: Read machines from MAAS
+version_added: "0.1.0"
+description:
+  - Reads machines in one request. The region filters them, so that asking for few costs little.
+  - Filters are combined with I(and); several values of one filter with I(or), of O(tags) with I(and).
+author:
+  - The edge.rack engineers (@edge-rack)
+extends_documentation_fragment:
+  - edge.rack.maas
+  - edge.rack.attributes.info
+  - edge.rack.attributes.actiongroup_maas
+options:
+  hostname:
+    description: Machines with these host names.
+    type: list
+    elements: str
+  system_id:
+    description: Machines with these system ids.
+    type: list
+    elements: str
+  mac_address:
+    description: Machines with these MAC addresses.
+    type: list
+    elements: str
+  status:
+    description: Machines in these statuses, such as V(deployed) or V(failed_deployment).
+    type: list
+    elements: str
+  pool:
+    description: Machines in these resource pools.
+    type: list
+    elements: str
+  zone:
+    description: Machines in these zones.
+    type: list
+    elements: str
+  domain:
+    description: Machines in these DNS domains.
+    type: list
+    elements: str
+  tags:
+    description: Machines which have all these tags.
+    type: list
+    elements: str
+  full:
+    description: Whether RV(machines_full) is returned, the machines as MAAS describes them, about 16 KB each.
+    type: bool
+    default: false
+seealso:
+  - module: edge.rack.maas_machine
+  - plugin: edge.rack.maas
+    plugin_type: inventory
+"""
+
+EXAMPLES = r"""
+- name: The devices that failed are known
+  edge.rack.maas_machine_info:
+    maas_url: http://maas.example.com:5240/MAAS
+    maas_api_key_file: /etc/edge/maas.key
+    status: [failed_commissioning, failed_deployment, failed_testing]
+  register: failed
+
+- name: The devices that failed are named
+  ansible.builtin.debug:
+    msg: "{{ failed.machines | map(attribute='hostname') | join(', ') }}"
+"""
+
+RETURN = r"""
+machines:
+  description: The machines, sorted by host name.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    system_id:
+      description: The id that MAAS gave it.
+      type: str
+      sample: ax7cfn
+    hostname:
+      description: Host name.
+      type: str
+      sample: nuc-001
+    fqdn:
+      description: Host name and domain.
+      type: str
+      sample: nuc-001.maas
+    status:
+      description: Status, as MAAS names it.
+      type: str
+      sample: Failed deployment
+    status_message:
+      description: What MAAS adds to the status.
+      type: str
+    owner:
+      description: The user it is allocated to.
+      type: str
+    locked:
+      description: Whether it is locked against changes.
+      type: bool
+    image:
+      description: What it runs or is about to run, empty if nothing.
+      type: str
+      sample: custom/edge-nuc
+    osystem:
+      description: The first part of C(image).
+      type: str
+      sample: custom
+    distro_series:
+      description: The second part of C(image).
+      type: str
+      sample: edge-nuc
+    kernel:
+      description: The kernel MAAS booted it with.
+      type: str
+      sample: ga-22.04
+    power_state:
+      description: Power state at MAAS's last look.
+      type: str
+      sample: "on"
+    power_type:
+      description: How MAAS switches it.
+      type: str
+      sample: webhook
+    architecture:
+      description: Architecture.
+      type: str
+      sample: amd64/generic
+    cpu_count:
+      description: Number of CPU threads.
+      type: int
+      sample: 8
+    memory_mib:
+      description: Memory in MiB.
+      type: int
+      sample: 16384
+    storage_mb:
+      description: Size of all disks in MB.
+      type: float
+      sample: 500000.0
+    ip_addresses:
+      description: IP addresses.
+      type: list
+      elements: str
+      sample: [10.77.0.20]
+    mac_addresses:
+      description: MAC addresses, that of the boot interface first.
+      type: list
+      elements: str
+      sample: ["52:54:00:10:00:01"]
+    tags:
+      description: Tags.
+      type: list
+      elements: str
+      sample: [trainer]
+    pool:
+      description: Resource pool.
+      type: str
+      sample: default
+    zone:
+      description: Zone.
+      type: str
+      sample: default
+    domain:
+      description: DNS domain.
+      type: str
+      sample: maas
+    description:
+      description: The description people gave it.
+      type: str
+    owner_data:
+      description: The annotations of its owner.
+      type: dict
+    hardware_uuid:
+      description: The UUID of the hardware.
+      type: str
+machines_full:
+  description: The same machines as MAAS describes them.
+  type: list
+  elements: dict
+  returned: if O(full=true)
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.edge.rack.plugins.module_utils.maas import (
+    MaasClient,
+    connection_argument_spec,
+    machine_summary,
+    run_with_client,
+    status_filter,
+)
+
+# Our name of a filter -> the region's.
+FILTERS = {
+    "hostname": "hostname",
+    "system_id": "id",
+    "mac_address": "mac_address",
+    "status": "status",
+    "pool": "pool",
+    "zone": "zone",
+    "domain": "domain",
+    "tags": "tags",
+}
+
+
+def work(module: AnsibleModule, client: MaasClient) -> t.Dict[str, t.Any]:
+    filters = {FILTERS[name]: module.params[name] for name in FILTERS}
+    if filters["status"] is not None:
+        filters["status"] = [status_filter(status) for status in filters["status"]]
+    rows = sorted(client.read_machines(**filters), key=lambda row: row["hostname"])
+    result = {"changed": False, "machines": [machine_summary(row) for row in rows]}
+    if module.params["full"]:
+        result["machines_full"] = rows
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **{name: {"type": "list", "elements": "str"} for name in FILTERS},
+            "full": {"type": "bool", "default": False},
+            **connection_argument_spec(),
+        },
+        supports_check_mode=True,
+    )
+    run_with_client(module, work)
+
+
+if __name__ == "__main__":
+    main()

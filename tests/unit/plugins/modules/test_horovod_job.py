@@ -1,0 +1,186 @@
+# Copyright: (c) 2026, The edge.rack engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.edge.rack.plugins.modules import horovod_job
+
+A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+WORKERS = [{"name": f"nuc-{n:02d}", "address": f"10.10.0.{n}", "slots": 1} for n in (1, 2, 3)]
+
+
+def params(**changes: Any) -> dict[str, Any]:
+    defaults = {
+        "name": "digits-1",
+        "task": "digits",
+        "workers": [dict(worker) for worker in WORKERS],
+        "subnet": "10.10.0.0/24",
+        "ssh_port": 2222,
+        "epochs": 12,
+        "batch_size": 32,
+        "learning_rate": 0.002,
+        "seed": 1,
+        "image_digest": None,
+        "timeout_seconds": 60,
+        "container": "edge-worker",
+        "state_dir": "/var/lib/edge/state",
+        "resume": True,
+        "force": False,
+        "docker_host": "unix:///nowhere",
+    }
+    return {**defaults, **changes}
+
+
+def answer(number: int, **facts: Any) -> dict[str, Any]:
+    told = {
+        "host": f"host-{number}",
+        "version": "0.1.0",
+        "image_digest": A,
+        "clock_offset_seconds": 0.1,
+        "memory_available_bytes": 4 << 30,
+        "folders": {"/var/lib/edge/data": 9 << 30},
+    }
+    return {**WORKERS[number - 1], "facts": {**told, **facts}}
+
+
+# -- Before the start ---------------------------------------------------------------------------
+
+
+def test_a_sound_job_has_no_findings() -> None:
+    answers = [answer(1), answer(2), answer(3)]
+    assert horovod_job.request_findings(params(image_digest=A)) == []
+    assert horovod_job.probe_findings(params(image_digest=A), {"host": "host-1"}, answers) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "finding"),
+    [
+        ({"name": "Digits 1"}, "name: 'Digits 1'"),
+        ({"epochs": 0}, "epochs: 0"),
+        ({"image_digest": "latest"}, "image_digest: 'latest'"),
+        ({"subnet": "10.10.0.1/24"}, "subnet: 10.10.0.1/24 has host bits set"),
+        ({"workers": []}, "the list is empty"),
+        ({"workers": [WORKERS[0], WORKERS[0]]}, "address 10.10.0.1 is given 2 times"),
+        ({"subnet": "10.20.0.0/24"}, "nuc-03: address 10.10.0.3 is not in 10.20.0.0/24"),
+        ({"workers": [{"name": "x", "address": "nuc", "slots": 1}]}, "x: address 'nuc' is not an IPv4 address"),
+        ({"workers": [{**WORKERS[0], "slots": 0}]}, "nuc-01: slots is 0"),
+    ],
+)
+def test_a_wrong_request_is_found_without_asking_anyone(changes: dict[str, Any], finding: str) -> None:
+    assert any(finding in found for found in horovod_job.request_findings(params(**changes)))
+
+
+def test_every_fault_of_every_worker_is_found_at_once() -> None:
+    answers = [
+        answer(1, clock_offset_seconds=-60.0, folders={"/var/lib/edge/models": None}),
+        answer(2, host="host-1", image_digest=B, memory_available_bytes=1 << 20),
+        {**WORKERS[2], "error": "Connection refused"},
+    ]
+    findings = horovod_job.probe_findings(params(image_digest=A), {"host": "host-9"}, answers)
+    text = "\n".join(findings)
+    assert "nuc-01: its clock is 60 s behind" in text
+    assert "nuc-01: /var/lib/edge/models is not writable" in text
+    assert "nuc-02: 1 MiB of memory available, 1 rank(s) need 320" in text
+    assert "nuc-01, nuc-02: all call themselves host-1" in text
+    assert "nuc-03: SSH from the launcher to 10.10.0.3 port 2222 fails: Connection refused" in text
+    assert f"nuc-02: runs image {B}, not {A}" in text
+    assert "run this module on the first worker" in text
+    assert len(findings) == 7
+
+
+def test_without_a_digest_workers_must_agree() -> None:
+    answers = [answer(1), answer(2, image_digest=B), answer(3, version="0.2.0")]
+    findings = horovod_job.probe_findings(params(), {"host": "host-1"}, answers)
+    assert [finding.split(":")[0] for finding in findings] == ["workers differ in image", "workers differ in version"]
+
+
+def test_the_command_keeps_to_the_subnet_and_the_ring() -> None:
+    command = horovod_job.mpirun_command(params(workers=[{**WORKERS[0], "slots": 2}, WORKERS[1]]))
+    line = " ".join(command)
+    assert command[:5] == ["mpirun", "-np", "3", "-H", "10.10.0.1:2,10.10.0.2:1"]
+    assert "--mca oob_tcp_if_include 10.10.0.0/24" in line
+    assert "--mca btl_tcp_if_include 10.10.0.0/24" in line
+    assert "--mca coll_tuned_dynamic_rules_filename /opt/edge/share/allreduce-ring.rules" in line
+    assert "ssh -F /etc/ssh/edge_ssh_config -p 2222" in command
+    assert command[-1] == "--resume"
+    assert "--resume" not in horovod_job.mpirun_command(params(force=True))
+    assert "plm_rsh_num_concurrent" not in line
+    many = [{"name": f"n{n}", "address": f"10.10.0.{n}", "slots": 1} for n in range(1, 101)]
+    assert "plm_rsh_num_concurrent" in horovod_job.mpirun_command(params(workers=many))
+
+
+# -- One job, one record ------------------------------------------------------------------------
+
+
+def test_a_spec_differs_by_named_fields() -> None:
+    recorded = json.loads(json.dumps(horovod_job.spec_of(params())))
+    assert horovod_job.spec_difference(recorded, horovod_job.spec_of(params(timeout_seconds=1))) == []
+    difference = horovod_job.spec_difference(recorded, horovod_job.spec_of(params(epochs=3, workers=WORKERS[:1])))
+    assert difference[0] == "epochs (recorded 12, now 3)"
+    assert difference[1].startswith("workers (recorded")
+    assert horovod_job.spec_hash(recorded) == horovod_job.spec_hash(horovod_job.spec_of(params()))
+
+
+# -- What went wrong ----------------------------------------------------------------------------
+
+KILLED = """
+Primary job  terminated normally, but 1 process returned
+a non-zero exit code. Per user-direction, the job has been aborted.
+--------------------------------------------------------------------------
+mpirun noticed that process rank 2 with PID 0 on node 10.10.0.3 exited on signal 9 (Killed).
+"""
+CUT_OFF = """
+ORTE has lost communication with a remote daemon.
+
+  HNP daemon   : [[52458,0],0] on node host-1
+  Remote daemon: [[52458,0],1] on node 10.10.0.2
+"""
+STATUS = """
+mpirun detected that one or more processes exited with non-zero status, thus causing
+the job to be terminated. The first process to do so was:
+
+  Process name: [[1234,1],0]
+  Exit code:    1
+"""
+TOLD = '{"event": "error", "where": "rank 1 on host-2", "message": "data-dir: cannot write"}\n' + STATUS
+
+
+@pytest.mark.parametrize(
+    ("log", "sentence", "worker"),
+    [
+        (KILLED, "rank 2 on nuc-03 ended by signal 9 (Killed); out of memory there?", "nuc-03"),
+        (KILLED.replace("10.10.0.3", "host-3"), "rank 2 on nuc-03", "nuc-03"),
+        (CUT_OFF, "the connection to nuc-02 was lost", "nuc-02"),
+        (STATUS, "rank 0 on nuc-01 ended with status 1", "nuc-01"),
+        (TOLD, "rank 1 on host-2 (nuc-02) says: data-dir: cannot write", "nuc-02"),
+        ("ssh: connect to host 10.10.0.2 port 2222: Connection refused", "no SSH connection to nuc-02", "nuc-02"),
+        ("something else\n", "mpirun's last words: something else", None),
+        ("", "none", None),
+    ],
+)
+def test_a_lost_rank_is_named(log: str, sentence: str, worker: str | None) -> None:
+    found = horovod_job.explain_failure(log, WORKERS)
+    assert sentence in found[0]
+    assert found[1] == worker
+
+
+def test_ranks_fill_slots_in_order() -> None:
+    owners = horovod_job.rank_owners([{**WORKERS[0], "slots": 2}, WORKERS[1]])
+    assert owners == {0: "nuc-01", 1: "nuc-01", 2: "nuc-02"}
+
+
+def test_progress_survives_a_line_cut_short() -> None:
+    lines = [
+        '{"event": "start", "ranks": 3}',
+        '{"event": "epoch", "epoch": 1, "epochs": 9, "loss": 2.5}',
+        '{"event": "ep',
+    ]
+    events = horovod_job.progress_lines("\n".join(lines))
+    assert len(events) == 2
+    assert horovod_job.last_progress(events) == "the last report was epoch 1 of 9, loss 2.5"
+    assert "no epoch was finished" in horovod_job.last_progress(events[:1])
+    assert "had not begun" in horovod_job.last_progress([])

@@ -1,0 +1,49 @@
+"""What a worker says of itself, and which processes are a job's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from edge_training import probe, stop
+
+
+def test_a_clock_is_off_only_by_what_is_certain() -> None:
+    assert probe.clock_offset(100.5, 100.0, 101.0) == 0
+    assert probe.clock_offset(111.0, 100.0, 101.0) == 10
+    assert probe.clock_offset(90.0, 100.0, 101.0) == -10
+
+
+def test_memory_is_what_programs_could_get() -> None:
+    assert probe.available_memory("MemTotal: 100 kB\nMemAvailable:   42 kB\n") == 42 * 1024
+
+
+def test_a_folder_that_is_not_there_has_no_free_bytes(tmp_path: Path) -> None:
+    assert probe.free_bytes(tmp_path / "none") is None
+    assert (probe.free_bytes(tmp_path) or 0) > 0
+
+
+def test_a_worker_without_ssh_is_an_error_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess([], 255, "", "ssh: connect to host 10.0.0.1: Connection refused\n")
+
+    monkeypatch.setattr(subprocess, "run", refused)
+    answers = probe.ask_all({"workers": [{"name": "a", "address": "10.0.0.1"}], "ssh_port": 2222})
+    assert answers == [
+        {"name": "a", "address": "10.0.0.1", "error": "ssh: connect to host 10.0.0.1: Connection refused"}
+    ]
+
+
+def test_only_the_named_job_is_stopped() -> None:
+    assert stop.belongs_to(["python", "-m", "edge_training.train", "--job", "a", "--seed", "1"], "a")
+    assert not stop.belongs_to(["python", "-m", "edge_training.train", "--job", "ab"], "a")
+    assert not stop.belongs_to(["python", "-m", "edge_training.stop", "--job", "a"], "a")
+    code = "import time; time.sleep(60)"
+    rank = subprocess.Popen([sys.executable, "-c", code, "edge_training.train", "--job", "unit-test-stop"])
+    try:
+        assert stop.stop("unit-test-stop") == 1
+        assert rank.wait(timeout=5) < 0
+    finally:
+        rank.kill()

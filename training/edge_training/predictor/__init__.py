@@ -1,0 +1,1 @@
+"""The Predictor: a trained model's answers over HTTP."""

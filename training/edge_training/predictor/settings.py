@@ -1,0 +1,47 @@
+"""What a Predictor is told by its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """EDGE_MODEL_FILE, EDGE_MODEL_DIGEST (`sha256:<hex>`), and limits: bytes of a request, threads of one answer."""
+
+    model_file: Path
+    model_digest: str
+    address: str = "0.0.0.0"  # noqa: S104  # inside its container; the device decides what is published
+    port: int = 8480
+    max_body_bytes: int = 1 << 20
+    max_instances: int = 256
+    threads: int = 1
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Settings from EDGE_* variables.
+
+        Raises:
+            SystemExit: a variable is missing or is not a number; the message names it.
+        """
+
+        def number(name: str, default: int) -> int:
+            text = environment.get(name, str(default))
+            if not text.isdigit() or int(text) < 1:
+                raise SystemExit(f"{name}={text!r} must be a whole number from 1 up")
+            return int(text)
+
+        missing = [name for name in ("EDGE_MODEL_FILE", "EDGE_MODEL_DIGEST") if not environment.get(name)]
+        if missing:
+            raise SystemExit(f"set {' and '.join(missing)}: the model's bundle and its sha256:<hex>")
+        return cls(
+            model_file=Path(environment["EDGE_MODEL_FILE"]),
+            model_digest=environment["EDGE_MODEL_DIGEST"],
+            address=environment.get("EDGE_PREDICTOR_ADDRESS") or cls.address,
+            port=number("EDGE_PREDICTOR_PORT", cls.port),
+            max_body_bytes=number("EDGE_PREDICTOR_MAX_BODY_BYTES", cls.max_body_bytes),
+            max_instances=number("EDGE_PREDICTOR_MAX_INSTANCES", cls.max_instances),
+            threads=number("EDGE_PREDICTOR_THREADS", cls.threads),
+        )

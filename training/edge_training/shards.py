@@ -1,0 +1,55 @@
+"""A rank's data on its own device's disk: written once, verified, then the only thing it trains from."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+
+from edge_training import atomic
+from edge_training.task import Examples, Split, Task, TaskError
+
+
+def shard_path(data_dir: Path, task: str, split: Split, rank: int, size: int) -> Path:
+    """`<data-dir>/<task>/shard-<rank>-of-<size>.npz`; of held-out data `held-out-...`."""
+    stem = "shard" if split == "train" else split
+    return data_dir / task / f"{stem}-{rank}-of-{size}.npz"
+
+
+def local_shard(task: Task, split: Split, rank: int, size: int, data_dir: Path) -> tuple[Examples, Path]:
+    """The rank's part of `split`, read from its file, and the file; the file is written first if it is absent.
+
+    A file that does not match its checksum (power loss, worn disk) is written anew.
+    """
+    path = shard_path(data_dir, task.name, split, rank, size)
+    if not is_whole(path):
+        write_shard(path, task.dataset(split, rank, size))
+    with np.load(path, allow_pickle=False) as stored:
+        return Examples(stored["inputs"], stored["targets"]), path
+
+
+def write_shard(path: Path, examples: Examples) -> None:
+    """Write the examples, then the checksum that says they are whole (in sha256sum's format)."""
+    buffer = io.BytesIO()
+    np.savez(buffer, inputs=examples.inputs.astype(np.float32), targets=examples.targets.astype(np.int64))
+    content = buffer.getvalue()
+    try:
+        atomic.write_bytes(path, content)
+        atomic.write_bytes(_checksum_path(path), f"{hashlib.sha256(content).hexdigest()}  {path.name}\n".encode())
+    except OSError as error:
+        raise TaskError(f"data-dir: cannot write {path}: {error.strerror}; it must belong to uid 8470") from error
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the file and its checksum are there and agree."""
+    try:
+        expected = _checksum_path(path).read_text().split()[0]
+        return hashlib.sha256(path.read_bytes()).hexdigest() == expected
+    except (OSError, IndexError):
+        return False
+
+
+def _checksum_path(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")

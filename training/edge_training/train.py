@@ -1,0 +1,365 @@
+"""One rank of a training: `mpirun ... python -m edge_training.train --job NAME`, or alone without mpirun."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edge_training import atomic, bundle, checkpoint, export, lean_torch, schedule, shards, wire
+from edge_training.communicator import Communicator, connect, host_name
+from edge_training.parameters import gradient_bytes, parameter_count, parameter_hash
+from edge_training.progress import Report, now, reporting
+from edge_training.task import Examples, Task, TaskError, load_task
+
+JOB_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+EVALUATION_BATCH = 256
+SAMPLES = 10
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to train and where things lie. `batch_size` is per rank; `subnet` (CIDR) is where the ranks talk."""
+
+    job: str
+    task: str = "digits"
+    epochs: int = 12
+    batch_size: int = 32
+    learning_rate: float = 0.002
+    seed: int = 1
+    data_dir: Path = Path("/var/lib/edge/data")
+    models_dir: Path = Path("/var/lib/edge/models")
+    checkpoints_dir: Path = Path("/var/lib/edge/checkpoints")
+    state_dir: Path = Path("/var/lib/edge/state")
+    subnet: str | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if not JOB_NAME.fullmatch(self.job):
+            raise TaskError(f"job: {self.job!r}: use lower-case letters, digits, '.', '_' and '-', at most 63")
+        for field in ("epochs", "batch_size", "learning_rate"):
+            if getattr(self, field) <= 0:
+                raise TaskError(f"{field}: {getattr(self, field)}: must be greater than 0")
+
+    @property
+    def folder(self) -> Path:
+        """The job's folder: progress, log, result."""
+        return self.state_dir / "jobs" / self.job
+
+    def learning(self) -> dict[str, Any]:
+        """What decides how the model learns; a checkpoint is good only for the same."""
+        return {name: getattr(self, name) for name in ("task", "epochs", "batch_size", "learning_rate", "seed")}
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One rank, ready to train. `interface` is the network interface that its words leave by, if known."""
+
+    communicator: Communicator
+    task: Task
+    train: Examples
+    held_out: Examples
+    plan: schedule.Plan
+    model: Any
+    optimizer: Any
+    first_epoch: int
+    history: list[dict[str, Any]]
+    interface: str | None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One rank's epoch: summed loss and its examples, seconds computing and in all, bytes sent if measured."""
+
+    loss_sum: float
+    examples: int
+    compute_seconds: float
+    seconds: float
+    sent: int | None
+
+
+def run(settings: Settings, communicator: Communicator) -> dict[str, Any]:
+    """Train, and return the result (the same on every rank; only rank 0 writes it and the model)."""
+    started = time.monotonic()
+    leads = communicator.rank == 0
+    rank = prepare(settings, communicator)
+    hosts = communicator.gather(host_name())
+    with reporting(settings.folder, speaks=leads) as report:
+        report(
+            "start",
+            job=settings.job,
+            task=rank.task.name,
+            ranks=communicator.size,
+            hosts=hosts,
+            parameters=parameter_count(rank.model),
+            allreduce_bytes=gradient_bytes(rank.model),
+            wire_bytes_per_step=wire.ring_bytes(gradient_bytes(rank.model), communicator.size),
+            steps_per_epoch=rank.plan.steps,
+            examples=sum(rank.plan.shard_sizes),
+            first_epoch=rank.first_epoch,
+        )
+        history, epochs = train(settings, rank, report)
+        metrics, held_out = evaluate(rank)
+        hashes = communicator.gather(parameter_hash(rank.model))
+        result = {
+            "job": settings.job,
+            "task": rank.task.name,
+            "ranks": communicator.size,
+            "hosts": hosts,
+            "epochs": settings.epochs,
+            "steps": rank.plan.steps * settings.epochs,
+            "loss_first": history[0]["loss"],
+            "loss_last": history[-1]["loss"],
+            "accuracy": metrics["accuracy"],
+            "metrics": metrics,
+            "held_out": held_out,
+            "parameters": parameter_count(rank.model),
+            "parameter_hashes": sorted(set(hashes)),
+            "parameter_hash_by_rank": hashes,
+            **wire_report(rank, epochs),
+            **straggler_report(rank, hosts, epochs),
+            "peak_memory_bytes_by_rank": communicator.gather(peak_memory_bytes()),
+            "versions": {
+                "python": platform.python_version(),
+                "torch": str(torch.__version__),
+                **communicator.versions(),
+            },
+        }
+        exported: dict[str, Any] = {}
+        if leads:
+            exported = export_model(settings, rank, metrics)
+        result.update(communicator.broadcast(exported))
+        result["seconds"] = round(time.monotonic() - started, 2)
+        if leads:
+            atomic.write_json(settings.folder / "result.json", result)
+        report("result", **result)
+    return result
+
+
+def prepare(settings: Settings, communicator: Communicator) -> Rank:
+    """Data on this device's disk, and a model that is the same on every rank."""
+    task = load_task(settings.task)
+    rank, size = communicator.rank, communicator.size
+    train_part, _ = shards.local_shard(task, "train", rank, size, settings.data_dir)
+    held_out_part, _ = shards.local_shard(task, "held-out", rank, size, settings.data_dir)
+    plan = schedule.plan_epoch(communicator.gather(len(train_part)), settings.batch_size)
+
+    torch.manual_seed(settings.seed)
+    model = task.model()
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    found = None
+    if settings.resume and rank == 0:
+        found = checkpoint.latest(settings.checkpoints_dir / settings.job, settings.learning())
+    if found is not None:
+        model.load_state_dict(found.model)
+        optimizer.load_state_dict(found.optimizer)
+    first_epoch, history = communicator.broadcast((found.epoch, found.history) if found else (0, []))
+    communicator.share_start(model, optimizer)
+    return Rank(
+        communicator=communicator,
+        task=task,
+        train=train_part,
+        held_out=held_out_part,
+        plan=plan,
+        model=model,
+        optimizer=communicator.distributed(model, optimizer),
+        first_epoch=first_epoch,
+        history=history,
+        interface=wire.interface_in(settings.subnet) if settings.subnet and size > 1 else None,
+    )
+
+
+def train(settings: Settings, rank: Rank, report: Report) -> tuple[list[dict[str, Any]], list[list[Epoch]]]:
+    """All epochs that are left; what was reported of each (earlier ones too), and what each rank did in each."""
+    history, done = list(rank.history), []
+    for epoch in range(rank.first_epoch, settings.epochs):
+        epochs = rank.communicator.gather(train_epoch(settings, rank, epoch))
+        metrics, _ = evaluate(rank)
+        seconds = max(one.seconds for one in epochs)
+        examples = sum(one.examples for one in epochs)
+        line = {
+            "epoch": epoch + 1,
+            "epochs": settings.epochs,
+            "loss": round(sum(one.loss_sum for one in epochs) / examples, 6),
+            "accuracy": round(metrics["accuracy"], 6),
+            "seconds": round(seconds, 3),
+            "images_per_second": round(examples / seconds, 1),
+        }
+        history.append(line)
+        done.append(epochs)
+        if rank.communicator.rank == 0:
+            state = checkpoint.Checkpoint(epoch + 1, rank.model.state_dict(), rank.optimizer.state_dict(), history)
+            checkpoint.save(settings.checkpoints_dir / settings.job, state, settings.learning())
+        report("epoch", **line)
+    return history, done
+
+
+def train_epoch(settings: Settings, rank: Rank, epoch: int) -> Epoch:
+    """One pass of this rank over its shard, in step with all others."""
+    rank.model.train()
+    number, plan, ranks = rank.communicator.rank, rank.plan, rank.communicator.size
+    sent_before = wire.bytes_sent(rank.interface) if rank.interface else None
+    loss_sum, computing, started = 0.0, 0.0, time.perf_counter()
+    for step, chosen in enumerate(schedule.batches(plan, number, settings.seed, epoch)):
+        for group in rank.optimizer.param_groups:
+            group["lr"] = schedule.learning_rate(
+                settings.learning_rate, ranks, epoch * plan.steps + step, settings.epochs * plan.steps
+            )
+        step_started = time.perf_counter()
+        rank.optimizer.zero_grad()
+        if len(chosen):
+            inputs, targets = torch.from_numpy(rank.train.inputs[chosen]), torch.from_numpy(rank.train.targets[chosen])
+        else:  # this rank's shard is spent; its gradients of zero keep the ring complete
+            inputs, targets = rank.task.example_input(), torch.zeros(1, dtype=torch.int64)
+        loss = rank.task.loss(rank.model(inputs), targets)
+        (loss * plan.weight(number, step)).backward()
+        computing += time.perf_counter() - step_started
+        rank.optimizer.step()
+        loss_sum += float(loss.detach()) * len(chosen)
+    sent = wire.bytes_sent(rank.interface) - sent_before if rank.interface and sent_before is not None else None
+    return Epoch(loss_sum, len(rank.train), computing, time.perf_counter() - started, sent)
+
+
+def evaluate(rank: Rank) -> tuple[dict[str, float], int]:
+    """Metrics over the whole held-out split, each rank judging its part, and the number of examples."""
+    rank.model.eval()
+    sums: dict[str, float] = {}
+    with torch.no_grad():
+        for start in range(0, len(rank.held_out), EVALUATION_BATCH):
+            inputs = torch.from_numpy(rank.held_out.inputs[start : start + EVALUATION_BATCH])
+            targets = torch.from_numpy(rank.held_out.targets[start : start + EVALUATION_BATCH])
+            for name, value in rank.task.metrics(rank.model(inputs), targets).items():
+                sums[name] = sums.get(name, 0.0) + value * len(targets)
+    parts = rank.communicator.gather((len(rank.held_out), sums))
+    total = sum(count for count, _ in parts)
+    if total == 0:
+        raise TaskError("dataset: the held-out split is empty; return some examples that no rank trains on")
+    names = {name for _, part in parts for name in part}
+    if "accuracy" not in names:
+        raise TaskError("metrics: must return `accuracy`")
+    return {name: sum(part.get(name, 0.0) for _, part in parts) / total for name in sorted(names)}, total
+
+
+def wire_report(rank: Rank, epochs: Sequence[Sequence[Epoch]]) -> dict[str, Any]:
+    """Bytes that a rank sends per step: by the ring's formula, and as the kernel counted them on its interface.
+
+    The count takes in headers, acknowledgements, Horovod's own coordination and whatever else used the interface.
+    It is None where the interface is unknown, or where ranks share a host and so an interface.
+    """
+    hosts = rank.communicator.gather(host_name())
+    sent = [one.sent for epoch in epochs for one in epoch]
+    counts = [count for count in sent if count is not None]
+    measured = None
+    if counts and len(counts) == len(sent) and len(set(hosts)) == len(hosts):
+        measured = round(sum(counts) / len(counts) / rank.plan.steps)
+    return {
+        "allreduce_bytes": gradient_bytes(rank.model),
+        "wire_bytes_per_step": wire.ring_bytes(gradient_bytes(rank.model), rank.communicator.size),
+        "wire_bytes_per_step_measured": measured,
+    }
+
+
+def straggler_report(rank: Rank, hosts: Sequence[str], epochs: Sequence[Sequence[Epoch]]) -> dict[str, Any]:
+    """Seconds that each rank computed (all epochs, waiting left out), and the host that took longest."""
+    by_rank = [round(sum(epoch[one].compute_seconds for epoch in epochs), 3) for one in range(len(hosts))]
+    slowest = max(range(len(hosts)), key=by_rank.__getitem__)
+    return {
+        "training_seconds": round(sum(max(one.seconds for one in epoch) for epoch in epochs), 3),
+        "compute_seconds_by_rank": by_rank,
+        "slowest_host": hosts[slowest],
+    }
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has had resident."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def export_model(settings: Settings, rank: Rank, metrics: dict[str, float]) -> dict[str, Any]:
+    """Write the bundle; returns `model_digest`, `model_file` and `model_bytes`."""
+    example = rank.task.example_input()
+    onnx = export.to_onnx(rank.model, example)
+    manifest = bundle.Manifest(
+        format=bundle.FORMAT,
+        task=rank.task.name,
+        classes=list(rank.task.classes),
+        input={"name": export.INPUT, "shape": list(example.shape[1:]), "dtype": "float32"},
+        output={"name": export.OUTPUT, "activation": "softmax"},
+        preprocessing=rank.task.preprocessing,
+        metrics={name: round(value, 6) for name, value in metrics.items()},
+        trained={
+            "job": settings.job,
+            "ranks": rank.communicator.size,
+            "epochs": settings.epochs,
+            "seed": settings.seed,
+            "created": now(),
+        },
+        onnx_sha256=hashlib.sha256(onnx).hexdigest(),
+    )
+    content = bundle.pack(manifest, onnx, held_out_samples(rank))
+    digest, path = bundle.write(settings.models_dir, content)
+    return {"model_digest": digest, "model_file": str(path), "model_bytes": len(content)}
+
+
+def held_out_samples(rank: Rank) -> list[bundle.Sample]:
+    """Held-out examples, of different classes as far as possible, with what the trained model makes of them."""
+    held_out = rank.held_out if len(rank.held_out) >= SAMPLES else rank.task.dataset("held-out", 0, 1)
+    firsts = {int(truth): index for index, truth in reversed(list(enumerate(held_out.targets)))}
+    order = list(firsts.values()) + [index for index in range(len(held_out)) if index not in firsts.values()]
+    rank.model.eval()
+    samples = []
+    with torch.no_grad():
+        for index in order[:SAMPLES]:
+            predicted = int(rank.model(torch.from_numpy(held_out.inputs[index : index + 1])).argmax())
+            samples.append(bundle.Sample(held_out.inputs[index].tolist(), int(held_out.targets[index]), predicted))
+    return samples
+
+
+def parse(arguments: Sequence[str]) -> Settings:
+    """Settings from the command line; defaults are those of `Settings`."""
+    default = Settings(job="default")
+    parser = argparse.ArgumentParser(prog="edge_training.train", description=__doc__)
+    parser.add_argument("--job", required=True, help="name of the job; its folder is STATE_DIR/jobs/JOB")
+    parser.add_argument("--task", default=default.task, help="digits, package.module:Class or /path/file.py:Class")
+    parser.add_argument("--epochs", type=int, default=default.epochs)
+    parser.add_argument("--batch-size", type=int, default=default.batch_size, help="examples per rank and step")
+    parser.add_argument("--learning-rate", type=float, default=default.learning_rate, help="of one rank")
+    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--data-dir", type=Path, default=default.data_dir)
+    parser.add_argument("--models-dir", type=Path, default=default.models_dir)
+    parser.add_argument("--checkpoints-dir", type=Path, default=default.checkpoints_dir)
+    parser.add_argument("--state-dir", type=Path, default=default.state_dir)
+    parser.add_argument("--subnet", help="CIDR that the ranks talk in; bytes on its interface are counted")
+    parser.add_argument("--resume", action="store_true", help="go on from this job's last checkpoint, if it has one")
+    return Settings(**vars(parser.parse_args(arguments)))
+
+
+def main() -> int:
+    """Exit status 0, or 1 with one line that says what to mend."""
+    where = f"rank {os.environ.get('OMPI_COMM_WORLD_RANK', '0')} on {host_name()}"
+    try:
+        settings = parse(sys.argv[1:])
+        lean_torch.without_compiler()
+        run(settings, connect())
+    except (TaskError, bundle.BundleError, OSError, ValueError) as error:
+        print(json.dumps({"event": "error", "where": where, "message": str(error)}), file=sys.stderr, flush=True)
+        # Not sys.exit: Horovod's goodbye at exit would wait for ranks that still train.
+        os._exit(1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
