@@ -27,7 +27,8 @@ def up(settings: Settings, progress: Progress) -> None:
         for text in host.raise_kernel_limits():
             progress.say(f"kernel: {text}")
         url = engine.answering()
-        installed = host.install_packages(settings, engine_answers=url is not None)
+        with progress.working("packages of the machine"):
+            installed = host.install_packages(settings, engine_answers=url is not None)
         if installed:
             progress.say(f"installed {', '.join(installed)}")
         if url is None:
@@ -55,23 +56,24 @@ def _bases(settings: Settings, progress: Progress, client: docker.DockerClient, 
     """Root file systems, wheels and the simulators' image; two at a time, for they wait for each other's disks."""
 
     def training() -> dict[str, Path]:
-        base_archive = rootfs.base(settings)
-        base_image = images.ensure_base(client, settings)
-        progress.say("the base of the images is there")
-        predictor_wheels = wheelhouse.predictor(settings)
-        worker_wheels = wheelhouse.worker(settings, url, base_image)
-        progress.say("the Python packages of the images are there, Horovod built")
-        return {
-            "base_archive": base_archive,
-            "worker_wheels": worker_wheels,
-            "predictor_wheels": predictor_wheels,
-        }
+        with progress.working("the base of the images, from Debian's packages"):
+            base_archive = rootfs.base(settings)
+            base_image = images.ensure_base(client, settings)
+        with progress.working("the Python packages of the images"):
+            predictor_wheels = wheelhouse.predictor(settings)
+        with progress.working("the worker's packages; Horovod is built from source, once, in about 3 minutes"):
+            worker_wheels = wheelhouse.worker(settings, url, base_image)
+        progress.say("the images' base and packages are there")
+        return {"base_archive": base_archive, "worker_wheels": worker_wheels, "predictor_wheels": predictor_wheels}
 
     def devices() -> tuple[str, str]:
-        rootfs.nuc(settings)
-        nuc_image = images.ensure_nuc(client, settings)
-        progress.say("the devices' operating system is there")
-        return nuc_image, images.ensure_simulators(client, url, settings, nuc_image)
+        with progress.working("the devices' operating system, from Debian's packages"):
+            rootfs.nuc(settings)
+            nuc_image = images.ensure_nuc(client, settings)
+        with progress.working("the simulators' image"):
+            simulators_image = images.ensure_simulators(client, url, settings, nuc_image)
+        progress.say("the devices' operating system and the simulators are there")
+        return nuc_image, simulators_image
 
     with ThreadPoolExecutor(2) as pool:
         training_job, devices_job = pool.submit(training), pool.submit(devices)

@@ -1,10 +1,13 @@
-"""One line per thing that happens, and the seconds each phase took."""
+"""One line per thing that happens, the seconds each phase took, and a sign of life in between."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+SIGN_OF_LIFE_SECONDS = 15.0
 
 
 class Progress:
@@ -24,6 +27,23 @@ class Progress:
             yield
         finally:
             self.phases[name] = round(time.monotonic() - begin, 1)
+
+    @contextmanager
+    def working(self, on: str) -> Iterator[None]:
+        """Say every now and then that this is still being worked on."""
+        done = threading.Event()
+
+        def remind() -> None:
+            while not done.wait(SIGN_OF_LIFE_SECONDS):
+                self.say(f"... {on}")
+
+        thread = threading.Thread(target=remind, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     @property
     def total(self) -> float:

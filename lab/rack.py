@@ -50,7 +50,13 @@ def refuse_foreign(client: docker.DockerClient, settings: Settings) -> None:
 
 def ensure_network(client: docker.DockerClient, settings: Settings) -> None:
     """The rack's network; its addresses are MAAS's to give, so the engine gives none."""
-    if client.networks.list(names=[settings.network]):
+    for network in client.networks.list(names=[settings.network]):
+        subnets = [config["Subnet"] for config in network.attrs["IPAM"]["Config"]]
+        if str(settings.subnet) not in subnets:
+            raise LabError(
+                f"the rack's network is {', '.join(subnets)} and LAB_SUBNET says {settings.subnet}: a rack does not "
+                f"move; set LAB_SUBNET={subnets[0]}, or run `make lab-down` first"
+            )
         return
     pool = IPAMPool(subnet=str(settings.subnet), gateway=settings.gateway, iprange=f"{settings.address(252)}/30")
     try:
@@ -107,8 +113,8 @@ def wait_for_maas(settings: Settings) -> None:
         except httpx.TransportError as error:
             if time.monotonic() > deadline:
                 raise LabError(
-                    f"MAAS does not answer at {settings.maas_url} after {MAAS_DEADLINE_SECONDS} s ({error}): look at it "
-                    f"with `docker exec {settings.container('maas')} journalctl -u maas-simulator`"
+                    f"MAAS does not answer at {settings.maas_url} after {MAAS_DEADLINE_SECONDS} s ({error}): look at "
+                    f"it with `docker exec {settings.container('maas')} journalctl -u maas-simulator`"
                 ) from error
             time.sleep(0.5)
             continue

@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import docker
@@ -34,24 +35,42 @@ logger = logging.getLogger("metal")
 
 
 class Power:
-    """Which machines are on. A machine that boots from the network is on though no container runs yet."""
+    """Which machines are on. A machine that boots from the network is on though no container runs yet.
 
-    def __init__(self, rack: Rack, firmware: Firmware, racked: Path) -> None:
+    What was switched on stays so over a power cut, as the firmware of a rack's machines is set ("last state").
+    """
+
+    def __init__(self, rack: Rack, firmware: Firmware, record: Path) -> None:
         self.rack = rack
         self.firmware = firmware
-        self._file = racked
+        self._record = record
         self._lock = threading.Lock()
         self._booting: dict[str, int] = {}  # mac -> which boot; a newer one, or power off, outdates it
         self._boots = 0
-        machines = json.loads(racked.read_text()) if racked.exists() else {}
-        self.machines = {mac: Machine(mac, name) for mac, name in machines.items()}
+        recorded = json.loads(record.read_text()) if record.exists() else {}
+        self.machines = {mac: Machine(mac, entry["name"]) for mac, entry in recorded.items()}
+        self._switched_on = {mac for mac, entry in recorded.items() if entry["on"]}
 
     def put(self, mac: str, name: str) -> None:
         with self._lock:
             self.machines[mac] = Machine(mac, name)
-            partial = self._file.with_suffix(".partial")
-            partial.write_text(json.dumps({m.mac: m.name for m in self.machines.values()}))
-            partial.rename(self._file)
+            self._write()
+
+    def restore(self) -> None:
+        """The power is back: machines that were on boot again."""
+        for mac in sorted(self._switched_on):
+            self.on(self.machines[mac])
+
+    def _switch(self, machine: Machine, *, on: bool) -> None:
+        with self._lock:
+            (self._switched_on.add if on else self._switched_on.discard)(machine.mac)
+            self._write()
+
+    def _write(self) -> None:
+        partial = self._record.with_suffix(".partial")
+        entries = {m.mac: {"name": m.name, "on": m.mac in self._switched_on} for m in self.machines.values()}
+        partial.write_text(json.dumps(entries))
+        partial.rename(self._record)
 
     def is_on(self, machine: Machine) -> bool:
         with self._lock:
@@ -61,6 +80,7 @@ class Power:
         return container is not None and container.status == "running"
 
     def on(self, machine: Machine) -> None:
+        self._switch(machine, on=True)
         if self.is_on(machine):
             return
         with self._lock:
@@ -69,13 +89,14 @@ class Power:
         threading.Thread(target=self._boot, args=(machine, number), daemon=True).start()
 
     def off(self, machine: Machine) -> None:
+        self._switch(machine, on=False)
         with self._lock:
             self._booting.pop(machine.mac, None)
         self.rack.stop(machine)
 
     def _boot(self, machine: Machine, number: int) -> None:
         try:
-            boot(self.firmware, self.rack, machine)
+            stays_on = boot(self.firmware, self.rack, machine)
         except Exception:
             # A machine that hangs in its boot stays on and silent: MAAS finds out by its own deadline.
             logger.exception("%s hangs in its boot", machine.name)
@@ -84,6 +105,9 @@ class Power:
             cut = self._booting.get(machine.mac) != number
             if not cut:
                 del self._booting[machine.mac]
+                if not stays_on:
+                    self._switched_on.discard(machine.mac)
+                    self._write()
         if cut:
             self.rack.stop(machine)
 
@@ -91,25 +115,44 @@ class Power:
 def application(power: Power, password: str) -> Starlette:
     expected = "Basic " + base64.b64encode(f"bmc:{password}".encode()).decode()
 
-    async def handle(request: Request) -> Response:
+    def machine_of(request: Request) -> Machine | Response:
         if not hmac.compare_digest(request.headers.get("authorization", ""), expected):
             return JSONResponse({"error": "wrong user or password"}, 401)
-        mac, action = request.path_params["mac"], request.path_params.get("action")
-        if request.method == "PUT":
-            power.put(mac, (await request.json())["name"])
-            return JSONResponse({"status": "racked"})
+        mac = request.path_params["mac"]
         machine = power.machines.get(mac)
-        if machine is None:
-            return JSONResponse({"error": f"no machine with MAC address {mac} in this rack"}, 404)
+        return machine or JSONResponse({"error": f"no machine with MAC address {mac} in this rack"}, 404)
+
+    async def put(request: Request) -> Response:
+        machine = machine_of(request)
+        if isinstance(machine, Response) and machine.status_code != 404:
+            return machine
+        power.put(request.path_params["mac"], (await request.json())["name"])
+        return JSONResponse({"status": "racked"})
+
+    async def answer(request: Request, action: Callable[[Machine], None] | None) -> Response:
+        machine = machine_of(request)
+        if isinstance(machine, Response):
+            return machine
         if action is not None:
-            await run_in_threadpool(power.on if action == "on" else power.off, machine)
+            await run_in_threadpool(action, machine)
         running = await run_in_threadpool(power.is_on, machine)
         return JSONResponse({"status": "running" if running else "stopped"})
 
+    async def query(request: Request) -> Response:
+        return await answer(request, None)
+
+    async def switch_on(request: Request) -> Response:
+        return await answer(request, power.on)
+
+    async def switch_off(request: Request) -> Response:
+        return await answer(request, power.off)
+
     return Starlette(
         routes=[
-            Route("/{mac:str}", handle, methods=["GET", "PUT"]),
-            Route("/{mac:str}/{action:str}", handle, methods=["POST"]),
+            Route("/{mac:str}", query, methods=["GET"]),
+            Route("/{mac:str}", put, methods=["PUT"]),
+            Route("/{mac:str}/on", switch_on, methods=["POST"]),
+            Route("/{mac:str}/off", switch_off, methods=["POST"]),
         ]
     )
 
@@ -118,6 +161,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     rack = Rack(docker.DockerClient(base_url="unix:///var/run/docker.sock", timeout=300), os.environ["LAB_NAME"])
     power = Power(rack, Firmware(os.environ["MAAS_URL"]), Path("/var/lib/metal/machines.json"))
+    power.restore()
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.run(
             application(power, Path("/etc/metal/password").read_text().strip()),
