@@ -14,5 +14,5 @@ lab-purge:  ## take the rack away, and the caches
 	@.venv/bin/python -m lab purge
 
 test:       ## lint, unit tests, ansible-test, and the lab's path end to end
-	@sh lab/bootstrap.sh requirements-dev.txt
+	@sh lab/bootstrap.sh requirements.txt lab/requirements.txt requirements-dev.txt
 	@sh tests/run

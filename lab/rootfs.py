@@ -15,11 +15,12 @@ from lab.settings import Settings
 
 SUITE = "bookworm"
 BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")
+# pigz: where it is there, the engine unpacks layers with it.
 NUC_PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "kmod", "procps", "iproute2", "iptables", "iputils-ping", "curl",
     "ca-certificates", "openssh-server", "sudo", "cloud-init",
     "python3", "python3-apt", "python3-venv",
-    "docker.io", "cgroupfs-mount", "python3-docker",
+    "docker.io", "pigz", "cgroupfs-mount", "python3-docker",
 )  # fmt: skip
 
 # In a container there is no disk, clock or console of its own to look after.

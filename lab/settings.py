@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 import re
@@ -72,9 +73,9 @@ class Settings:
         return f"{self.network}-{machine}"
 
     def mac(self, number: int) -> str:
-        """A locally administered address; the lab's name is in it, so that two labs never share one."""
-        site = sum(self.name.encode()) % 256
-        return f"52:54:00:{site:02x}:{number // 256:02x}:{number % 256:02x}"
+        """A locally administered address; two bytes of it are the lab's, so that two labs are unlikely to share one."""
+        site = hashlib.sha256(self.name.encode()).digest()
+        return f"52:54:00:{site[0]:02x}:{site[1]:02x}:{number:02x}"
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:

@@ -25,6 +25,26 @@ class SiteRun:
     phases: dict[str, float] = field(default_factory=dict)
 
 
+class Watch:
+    """Reads what ansible prints, line by line without colours: which verb runs, for how long, and what changed."""
+
+    def __init__(self, now: float) -> None:
+        self.result = SiteRun()
+        self.verb = ""
+        self._begin = now
+
+    def line(self, text: str, now: float) -> None:
+        play = _PLAY.match(text)
+        if (play and play[1].lower() in VERBS) or text.startswith("PLAY RECAP"):
+            if self.verb:
+                self.result.phases[self.verb] = round(self.result.phases.get(self.verb, 0.0) + now - self._begin, 1)
+            self._begin = now
+            if play:  # the last verb keeps its name beyond the recap: a failure is its failure
+                self.verb = play[1].lower()
+        if recap := _RECAP.match(text):
+            self.result.changed += int(recap[2])
+
+
 def environment(settings: Settings) -> dict[str, str]:
     """What the lab's inventory reads: the same variables that were given to `make lab`."""
     return {
@@ -42,7 +62,7 @@ def run(settings: Settings, *extra: str) -> SiteRun:
     """
     argv = ["ansible-playbook", "-i", "inventory/lab", "site.yml", *extra]
     colour = {"ANSIBLE_FORCE_COLOR": "1"} if sys.stdout.isatty() else {}
-    result, verb, begin = SiteRun(), "", time.monotonic()
+    watch = Watch(time.monotonic())
     log = settings.state / "logs" / "site.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -61,17 +81,10 @@ def run(settings: Settings, *extra: str) -> SiteRun:
             print(line, end="", flush=True)
             plain = _COLOUR.sub("", line)
             file.write(plain)
-            play = _PLAY.match(plain)
-            now = time.monotonic()
-            if (play and play[1].lower() in VERBS) or plain.startswith("PLAY RECAP"):
-                if verb:
-                    result.phases[verb] = round(result.phases.get(verb, 0.0) + now - begin, 1)
-                verb, begin = (play[1].lower() if play else ""), now
-            if recap := _RECAP.match(plain):
-                result.changed += int(recap[2])
+            watch.line(plain, time.monotonic())
     if process.returncode != 0:
         raise LabError(
-            f"site.yml ended with {process.returncode}{f' in {verb}' if verb else ''}; what ansible said stands above "
-            f"and in {log}. The rack stays as it is: mend the cause and run `make lab` again."
+            f"site.yml ended with {process.returncode}{f' in {watch.verb}' if watch.verb else ''}; what ansible said "
+            f"stands above and in {log}. The rack stays as it is: mend the cause and run `make lab` again."
         )
-    return result
+    return watch.result

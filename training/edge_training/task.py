@@ -71,7 +71,7 @@ def load_task(reference: str) -> Task:
     Raises:
         TaskError: nothing of that name can be loaded, or it lacks a member of `Task`.
     """
-    location, _, name = SHORT_NAMES.get(reference, reference).rpartition(":")
+    location, _colon, name = SHORT_NAMES.get(reference, reference).rpartition(":")
     if not location or not re.fullmatch(r"[A-Za-z_]\w*", name):
         known = ", ".join(sorted(SHORT_NAMES))
         raise TaskError(

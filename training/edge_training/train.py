@@ -151,8 +151,8 @@ def prepare(settings: Settings, communicator: Communicator) -> Rank:
     """Data on this device's disk, and a model that is the same on every rank."""
     task = load_task(settings.task)
     rank, size = communicator.rank, communicator.size
-    train_part, _ = shards.local_shard(task, "train", rank, size, settings.data_dir)
-    held_out_part, _ = shards.local_shard(task, "held-out", rank, size, settings.data_dir)
+    train_part, _file = shards.local_shard(task, "train", rank, size, settings.data_dir)
+    held_out_part, _file = shards.local_shard(task, "held-out", rank, size, settings.data_dir)
     plan = schedule.plan_epoch(communicator.gather(len(train_part)), settings.batch_size)
 
     torch.manual_seed(settings.seed)
@@ -185,7 +185,7 @@ def train(settings: Settings, rank: Rank, report: Report) -> tuple[list[dict[str
     history, done = list(rank.history), []
     for epoch in range(rank.first_epoch, settings.epochs):
         epochs = rank.communicator.gather(train_epoch(settings, rank, epoch))
-        metrics, _ = evaluate(rank)
+        metrics, _examples = evaluate(rank)
         seconds = max(one.seconds for one in epochs)
         examples = sum(one.examples for one in epochs)
         line = {
@@ -242,13 +242,13 @@ def evaluate(rank: Rank) -> tuple[dict[str, float], int]:
             for name, value in rank.task.metrics(rank.model(inputs), targets).items():
                 sums[name] = sums.get(name, 0.0) + value * len(targets)
     parts = rank.communicator.gather((len(rank.held_out), sums))
-    total = sum(count for count, _ in parts)
+    total = sum(count for count, _sums in parts)
     if total == 0:
         raise TaskError("dataset: the held-out split is empty; return some examples that no rank trains on")
-    names = {name for _, part in parts for name in part}
+    names = {name for _count, part in parts for name in part}
     if "accuracy" not in names:
         raise TaskError("metrics: must return `accuracy`")
-    return {name: sum(part.get(name, 0.0) for _, part in parts) / total for name in sorted(names)}, total
+    return {name: sum(part.get(name, 0.0) for _count, part in parts) / total for name in sorted(names)}, total
 
 
 def wire_report(rank: Rank, epochs: Sequence[Sequence[Epoch]]) -> dict[str, Any]:

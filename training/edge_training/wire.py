@@ -22,7 +22,7 @@ def ring_bytes(payload: int, ranks: int) -> int:
 def interface_in(subnet: str) -> str | None:
     """The network interface of this host whose IPv4 address lies in `subnet` (CIDR)."""
     network = ipaddress.ip_network(subnet)
-    for _, name in socket.if_nameindex():
+    for _index, name in socket.if_nameindex():
         address = _address_of(name)
         if address is not None and address in network:
             return name

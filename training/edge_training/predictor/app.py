@@ -40,7 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
     state: dict[str, Model | str] = {}
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
             state["model"] = await run_in_threadpool(load, settings)
         except BundleError as error:
@@ -59,11 +59,11 @@ def create_app(settings: Settings) -> FastAPI:
         return model
 
     @app.exception_handler(ProblemError)
-    async def problem(_: Request, error: ProblemError) -> JSONResponse:
+    async def problem(_request: Request, error: ProblemError) -> JSONResponse:
         return error.response()
 
     @app.exception_handler(StarletteHTTPException)
-    async def refused(_: Request, error: StarletteHTTPException) -> JSONResponse:
+    async def refused(_request: Request, error: StarletteHTTPException) -> JSONResponse:
         return ProblemError(error.status_code, str(error.detail), "See /openapi.json for what there is.").response()
 
     @app.get("/healthz")

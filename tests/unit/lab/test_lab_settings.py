@@ -1,0 +1,83 @@
+"""What may be given to `make lab`, and what a lab's addresses come to."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from lab.settings import CHECKOUT, MAX_DEVICES, LabError, from_environment
+
+
+def test_defaults_are_four_devices_in_the_checkouts_own_lab():
+    settings = from_environment({})
+    assert (settings.devices, settings.name, str(settings.subnet)) == (4, "lab", "10.77.0.0/24")
+    assert settings.state == CHECKOUT / ".lab"
+
+
+@pytest.mark.parametrize("text", ["0", "abc", "-1", str(MAX_DEVICES + 1), "1000", "", "2.5", " 4", "²"])
+def test_a_wrong_number_of_devices_is_refused_with_the_range(lab, text):
+    with pytest.raises(LabError) as error:
+        lab(LAB_DEVICES=text)
+    assert f"LAB_DEVICES={text!r}" in str(error.value)
+    assert f"from 1 to {MAX_DEVICES}" in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["1", str(MAX_DEVICES)])
+def test_the_ends_of_the_range_are_accepted(lab, text):
+    assert lab(LAB_DEVICES=text).devices == int(text)
+
+
+@pytest.mark.parametrize("name", ["", "Lab", "2nd", "eight888", "a-b", "a_b", "lab\n"])
+def test_a_name_that_no_bridge_could_bear_is_refused(lab, name):
+    with pytest.raises(LabError, match=r"LAB_NAME=.*one to seven lower-case letters and digits"):
+        lab(LAB_NAME=name)
+
+
+def test_the_longest_name_fits_into_a_linux_interface_name(lab):
+    assert len(lab(LAB_NAME="seven77").bridge) <= 15
+
+
+@pytest.mark.parametrize(
+    ("subnet", "reason"),
+    [
+        ("rack", "is not an IPv4 network"),
+        ("10.77.0.1/24", "is not an IPv4 network"),  # host bits set
+        ("10.77.0.0/33", "is not an IPv4 network"),
+        ("fd00::/24", "is not an IPv4 network"),
+        ("10.77.0.0/16", "give a private /24"),
+        ("10.77.0.0/25", "give a private /24"),
+        ("8.8.8.0/24", "give a private /24"),
+    ],
+)
+def test_a_subnet_that_is_no_private_24_is_refused(lab, subnet, reason):
+    with pytest.raises(LabError) as error:
+        lab(LAB_SUBNET=subnet)
+    assert f"LAB_SUBNET={subnet!r}" in str(error.value)
+    assert reason in str(error.value)
+
+
+def test_every_address_lies_in_the_subnet_and_none_is_given_twice(lab):
+    settings = lab(LAB_SUBNET="10.78.3.0/24")
+    addresses = [settings.gateway, settings.address(5), *settings.vm_addresses.values()]
+    assert settings.vm_addresses == {"maas": "10.78.3.10", "registry": "10.78.3.11", "control": "10.78.3.12"}
+    assert len(set(addresses)) == len(addresses)
+    assert settings.maas_url == "http://10.78.3.10:5240/MAAS"
+    assert settings.metal_url == "http://10.78.3.5:8400"
+
+
+def test_devices_are_named_by_number(lab):
+    assert lab(LAB_DEVICES="12").device_names[0] == "nuc-001"
+    assert lab(LAB_DEVICES="12").device_names[-1] == "nuc-012"
+
+
+def test_mac_addresses_are_unique_in_a_rack_and_between_two(lab):
+    one, two = lab(LAB_NAME="lab"), lab(LAB_NAME="two")
+    numbers = range(1, MAX_DEVICES + 1)
+    macs = [settings.mac(number) for settings in (one, two) for number in numbers]
+    assert len(set(macs)) == 2 * MAX_DEVICES
+    assert all(re.fullmatch(r"52:54:00(:[0-9a-f]{2}){3}", mac) for mac in macs)
+
+
+def test_mac_addresses_tell_apart_names_of_the_same_letters(lab):
+    assert lab(LAB_NAME="ab").mac(1) != lab(LAB_NAME="ba").mac(1)
