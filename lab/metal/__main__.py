@@ -113,10 +113,10 @@ class Power:
 
 
 def application(power: Power, password: str) -> Starlette:
-    expected = "Basic " + base64.b64encode(f"bmc:{password}".encode()).decode()
+    expected = b"Basic " + base64.b64encode(f"bmc:{password}".encode())
 
     def machine_of(request: Request) -> Machine | Response:
-        if not hmac.compare_digest(request.headers.get("authorization", ""), expected):
+        if not hmac.compare_digest(request.headers.get("authorization", "").encode(), expected):
             return JSONResponse({"error": "wrong user or password"}, 401)
         mac = request.path_params["mac"]
         machine = power.machines.get(mac)

@@ -45,8 +45,7 @@ def boot(firmware: Firmware, rack: Rack, machine: Machine) -> bool:
         # The installer has asked MAAS to leave the disk first in the boot order and restarts the machine.
         return boot(firmware, rack, machine)
     if purpose == "local":
-        rack.start(machine)
-        return True
+        return rack.start(machine)
     return False
 
 

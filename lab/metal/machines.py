@@ -42,10 +42,13 @@ class Rack:
         except NotFound:
             return None
 
-    def start(self, machine: Machine) -> None:
+    def start(self, machine: Machine) -> bool:
+        """Boot the disk; False when nothing is installed on it."""
         container = self.container(machine)
-        if container is not None:
-            container.start()
+        if container is None:
+            return False
+        container.start()
+        return True
 
     def stop(self, machine: Machine) -> None:
         """Cut the power, as MAAS does: no shutdown."""

@@ -68,7 +68,11 @@ class ActionModule(ActionBase):
     def _background(self, background_id, mode, task_vars):
         return self._execute_module(
             module_name="ansible.legacy.async_status",
-            module_args={"jid": background_id, "mode": mode},
+            module_args={
+                "jid": background_id,
+                "mode": mode,
+                "_async_dir": self.get_shell_option("async_dir", default="~/.ansible_async"),
+            },
             task_vars=task_vars,
         )
 
