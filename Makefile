@@ -1,5 +1,5 @@
 # Each target is a command a person could type.
-.PHONY: lab lab-down lab-purge test bench
+.PHONY: lab lab-down lab-purge test
 
 lab:        ## a rack in a box: from power-on to a trained and served model
 	@sh lab/bootstrap.sh requirements.txt lab/requirements.txt

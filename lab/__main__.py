@@ -8,22 +8,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import docker
+import httpx
+from docker.errors import DockerException
 
 from lab import down, engine, host, images, preflight, rack, report, rootfs, secrets, site, wheelhouse
 from lab.progress import Progress
-from lab.settings import LabError, Settings, from_environment
+from lab.settings import LabError, Settings, from_environment, own
 
 
 def up(settings: Settings, progress: Progress) -> None:
     with progress.phase("machine"):
         preflight.check(settings)
-        settings.state.mkdir(parents=True, exist_ok=True)
-        secrets.ensure(settings)
+        own(settings.state)
+        own(settings.cache)
         for text in host.raise_kernel_limits():
             progress.say(f"kernel: {text}")
         url = engine.answering()
@@ -34,8 +37,10 @@ def up(settings: Settings, progress: Progress) -> None:
         if url is None:
             url = engine.start()
             progress.say(f"started a Docker Engine at {url}")
+        secrets.ensure(settings)
     with engine.connect(url) as client:
         rack.refuse_foreign(client, settings)
+        rack.refuse_shrinking(settings)
         with progress.phase("bases"):
             nuc_image, simulators_image = _bases(settings, progress, client, url)
         with progress.phase("rack"):
@@ -98,6 +103,9 @@ def main() -> int:
         {"up": up, "down": down.down, "purge": down.purge}[verb](settings, progress)
     except LabError as error:
         print(f"\nlab {verb}: {error}", file=sys.stderr)
+        return 1
+    except (DockerException, httpx.HTTPError, OSError, subprocess.CalledProcessError) as error:
+        print(f"\nlab {verb}: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(

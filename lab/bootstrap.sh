@@ -19,7 +19,7 @@ wanted=$(cat "$@" | sha256sum)
 stamp=.venv/requirements-$(echo "$*" | tr -c 'a-z0-9\n' '-').sha256
 if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
   echo "bootstrap: installing $* into .venv"
-  [ -x .venv/bin/python ] || "$python" -m venv .venv
+  .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
   for file in "$@"; do set -- "$@" -r "$file"; shift; done
   .venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check "$@"
   echo "$wanted" > "$stamp"
@@ -27,4 +27,5 @@ fi
 
 # Ansible finds a collection by its path: this checkout is edge.rack (ansible.cfg names .collections).
 mkdir -p .collections/ansible_collections/edge
+[ -L .collections/ansible_collections/edge/rack ] || rm -rf .collections/ansible_collections/edge/rack
 ln -sfn ../../.. .collections/ansible_collections/edge/rack

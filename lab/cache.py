@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import shutil
 from collections.abc import Callable
@@ -26,13 +27,17 @@ def made(target: Path, make: Callable[[Path], None]) -> bool:
     """
     if target.exists():
         return False
-    partial = target.with_name(f"partial-{target.name}")
-    if partial.is_dir():
-        shutil.rmtree(partial)
-    partial.unlink(missing_ok=True)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    make(partial)
-    partial.rename(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(f"lock-{target.name}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another lab may be making the same
+        if target.exists():
+            return False
+        partial = target.with_name(f"partial-{target.name}")
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        partial.unlink(missing_ok=True)
+        make(partial)
+        partial.rename(target)
     return True
 
 

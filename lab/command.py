@@ -15,17 +15,20 @@ def run(*argv: str | Path, env: dict[str, str] | None = None, log: Path | None =
     Raises LabError with the last lines it printed when it fails.
     """
     words = [str(word) for word in argv]
-    done = subprocess.run(  # noqa: S603
-        words,
-        env={**os.environ, **(env or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        cwd=cwd,
-        check=False,
-    )
+    try:
+        done = subprocess.run(  # noqa: S603
+            words,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            cwd=cwd,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise LabError(f"{words[0]} is not on this machine: install it") from error
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(done.stdout)
@@ -34,8 +37,8 @@ def run(*argv: str | Path, env: dict[str, str] | None = None, log: Path | None =
         raise LabError(f"`{' '.join(words)}` ended with {done.returncode}:\n{tail}")
 
 
-def output(*argv: str | Path) -> str:
-    """What a program prints; raises subprocess.CalledProcessError when it fails."""
+def output(*argv: str | Path, check: bool = True) -> str:
+    """What a program prints; raises subprocess.CalledProcessError when it fails, unless told not to check."""
     return subprocess.run(  # noqa: S603
-        [str(word) for word in argv], stdout=subprocess.PIPE, text=True, check=True
+        [str(word) for word in argv], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=check
     ).stdout

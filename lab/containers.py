@@ -37,6 +37,9 @@ def create(client: docker.DockerClient, spec: Spec, files: dict[str, str]) -> Co
     By the SDK's lower layer: its upper one has no word for unmasked system paths.
     """
     api = client.api
+    for source in spec.volumes:
+        if not source.startswith("/"):
+            client.volumes.create(source, labels={LABEL: spec.labels[LABEL]})
     volumes = {**spec.volumes, **({"/sys/fs/cgroup": "/sys/fs/cgroup:rw"} if spec.machine else {})}
     host = api.create_host_config(
         binds=[f"{source}:{target}" for source, target in volumes.items()],

@@ -7,24 +7,27 @@ import shutil
 import docker
 from docker.errors import ImageNotFound
 
-from lab import engine, host
+from lab import engine, host, rack
 from lab.containers import LABEL
 from lab.progress import Progress
-from lab.settings import ENGINE_DIR, Settings
+from lab.settings import ENGINE_DIR, Settings, disown
 
 
 def down(settings: Settings, progress: Progress) -> None:
     """Remove containers, volumes, network and state of this lab; the caches stay (see purge)."""
     url = engine.answering()
+    if url is None and (ENGINE_DIR / "docker").exists():
+        url = engine.start()  # stopped, say by a restart of the machine, while the lab is still in it
     if url is not None:
         with engine.connect(url) as client:
+            rack.refuse_foreign(client, settings)
             _remove(client, settings, progress)
-        others = _other_labs(url)
+            others = client.containers.list(all=True, filters={"label": LABEL})
         if not others:
             if engine.stop_own():
                 progress.say("stopped the lab's Docker Engine")
             host.restore_kernel_limits()
-    shutil.rmtree(settings.state, ignore_errors=True)
+    disown(settings.state)
     progress.say(f"removed {settings.state}; kept the caches under {settings.cache} and {ENGINE_DIR} (make lab-purge)")
 
 
@@ -39,7 +42,7 @@ def purge(settings: Settings, progress: Progress) -> None:
         with engine.connect(url) as client:
             for image in client.images.list(filters={"label": f"{LABEL}=cache"}):
                 client.images.remove(image.id, force=True)
-    shutil.rmtree(settings.cache, ignore_errors=True)
+    disown(settings.cache)
     progress.say(f"removed {settings.cache}")
 
 
@@ -54,7 +57,7 @@ def _remove(client: docker.DockerClient, settings: Settings, progress: Progress)
     progress.say(f"removed {len(containers)} containers")
     for network in client.networks.list(filters=mine):
         network.remove()
-    volumes = [volume for volume in client.volumes.list() if volume.name.startswith(f"{settings.network}-")]
+    volumes = client.volumes.list(filters=mine)
     for volume in volumes:
         volume.remove()
     progress.say(f"removed {len(volumes)} volumes")
@@ -63,8 +66,3 @@ def _remove(client: docker.DockerClient, settings: Settings, progress: Progress)
             client.images.remove(image.id, force=True)
         except ImageNotFound:
             continue
-
-
-def _other_labs(url: str) -> bool:
-    with engine.connect(url) as client:
-        return bool(client.containers.list(all=True, filters={"label": LABEL}))

@@ -27,7 +27,8 @@ START_DEADLINE_SECONDS = 60
 def answering() -> str | None:
     """The address of a Docker Engine that answers, or None."""
     for url in (os.environ.get("DOCKER_HOST"), OWN_SOCKET, MACHINE_SOCKET):
-        if url and _answers(url):
+        # A remote engine's containers would be out of reach, and its sockets cannot be mounted.
+        if url and url.startswith("unix://") and _answers(url):
             return url
     return None
 
@@ -83,29 +84,24 @@ def stop_own() -> bool:
     return True
 
 
-def builder() -> str:
-    """The docker client that can build with BuildKit: a newer one without its buildx plugin refuses to.
-
-    Raises LabError that says what is missing.
-    """
-    candidates = [shutil.which("docker"), "/usr/bin/docker"]
-    for client in candidates:
+def builder() -> str | None:
+    """The docker client that can build with BuildKit, if there is one: a newer one without buildx refuses to."""
+    for client in (shutil.which("docker"), "/usr/bin/docker"):
         if client is None or not Path(client).exists():
             continue
         major = int(output(client, "--version").split()[2].split(".")[0])
-        has_buildx = subprocess.run([client, "buildx", "version"], capture_output=True, check=False).returncode == 0  # noqa: S603
-        if has_buildx or major < 23:
+        if major < 23 or "buildx" in output(client, "buildx", "version", check=False):
             return client
-    raise LabError(
-        "no docker client here can build with BuildKit: "
-        "apt-get install docker.io (Debian 12), or docker-buildx beside a newer client"
-    )
+    return None
 
 
 def build(url: str, *options: str, context: Path, dockerfile: Path, log: Path) -> None:
     """`docker build` with BuildKit, by the client: the SDK speaks only to the classic builder, which has no --mount."""
+    client = builder()
+    if client is None:
+        raise LabError("no docker client here builds with BuildKit: install docker-buildx beside docker-cli")
     run(
-        builder(),
+        client,
         f"--host={url}",
         "build",
         f"--label={LABEL}=cache",

@@ -6,7 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
-from lab.command import run
+from lab import engine
+from lab.command import output, run
 from lab.settings import ENGINE_DIR, LabError, Settings
 
 # program that must be there -> Debian package that brings it
@@ -38,13 +39,25 @@ def install_packages(settings: Settings, *, engine_answers: bool) -> list[str]:
         wanted.discard("docker.io")
     if not Path("/usr/share/keyrings/debian-archive-keyring.gpg").exists():
         wanted.add("debian-archive-keyring")  # on Ubuntu; mmdebstrap checks Debian's signatures with it
-    if not wanted:
+    installed = _install(settings, wanted)
+    if engine.builder() is None:
+        # From Docker 23 on the client, and what it builds with, are packages of their own in Debian and Ubuntu.
+        installed += _install(settings, {name for name in ("docker-cli", "docker-buildx") if _is_packaged(name)})
+    return installed
+
+
+def _install(settings: Settings, packages: set[str]) -> list[str]:
+    if not packages:
         return []
     log = settings.state / "logs" / "packages.log"
     apt = {"DEBIAN_FRONTEND": "noninteractive"}
     run("apt-get", "update", "-q", env=apt, log=log)
-    run("apt-get", "install", "-q", "-y", "--no-install-recommends", *sorted(wanted), env=apt, log=log)
-    return sorted(wanted)
+    run("apt-get", "install", "-q", "-y", "--no-install-recommends", *sorted(packages), env=apt, log=log)
+    return sorted(packages)
+
+
+def _is_packaged(name: str) -> bool:
+    return "Version:" in output("apt-cache", "show", "--no-all-versions", "--quiet=1", name, check=False)
 
 
 def raise_kernel_limits() -> list[str]:
@@ -53,6 +66,8 @@ def raise_kernel_limits() -> list[str]:
     changed = []
     for name, wanted in KERNEL_LIMITS.items():
         path = Path("/proc/sys") / name
+        if not path.exists():  # in a network namespace of its own the machine's tables are out of reach
+            continue
         value = int(path.read_text())
         if value >= wanted:
             continue

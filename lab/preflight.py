@@ -22,10 +22,16 @@ def check(settings: Settings) -> None:
 
     Raises LabError with one line per finding, each with its fix.
     """
-    findings = [
-        *_system(),
+    racked = settings.state / "devices"
+    new = settings.devices - (int(racked.read_text()) if racked.exists() else 0)
+    # A rack that stands has taken its share already.
+    space = [
         *_memory(settings.devices, Path("/proc/meminfo").read_text()),
         *_disk(settings.devices, _existing(ENGINE_DIR)),
+    ]
+    findings = [
+        *_system(),
+        *(space if new > 0 else []),
         *_routes(settings, Path("/proc/net/route").read_text()),
     ]
     if findings:

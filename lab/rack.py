@@ -28,7 +28,7 @@ CACHE_ON_CONTROL = Path("/var/cache/edge-rack")
 
 
 def refuse_foreign(client: docker.DockerClient, settings: Settings) -> None:
-    """A lab of the same name belongs to one checkout; and a rack does not shrink by itself.
+    """A lab of a name belongs to one checkout.
 
     Raises LabError with the command that mends it.
     """
@@ -38,8 +38,15 @@ def refuse_foreign(client: docker.DockerClient, settings: Settings) -> None:
             raise LabError(
                 f"the lab {settings.name!r} on this machine belongs to another checkout (its state: {owner}): "
                 f"run `make lab-down` there, or start a second one: "
-                f"make lab LAB_NAME=two LAB_SUBNET=10.78.0.0/24 LAB_STATE=.lab/two"
+                f"make lab LAB_NAME=two LAB_SUBNET=10.78.0.0/24 LAB_STATE=/root/lab-two"
             )
+
+
+def refuse_shrinking(settings: Settings) -> None:
+    """A rack does not shrink by itself.
+
+    Raises LabError with the command that mends it.
+    """
     racked = settings.state / "devices"
     if racked.exists() and int(racked.read_text()) > settings.devices:
         raise LabError(

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lab.settings import Settings
+from lab.settings import LabError, Settings
 from lab.site import SiteRun
 
 
@@ -15,6 +15,11 @@ def write(settings: Settings, site: SiteRun, phases: dict[str, float]) -> dict[s
     images = _read(settings.state / "report" / "images.json")
     training = _read(settings.state / "report" / "training.json")
     serving = _read(settings.state / "report" / "serving.json")
+    if len(serving["devices"]) != settings.devices:
+        served = ", ".join(device["name"] for device in serving["devices"])
+        raise LabError(
+            f"{len(serving['devices'])} of {settings.devices} devices serve the model: {served}; see MAAS for the rest"
+        )
     result = {
         "devices": serving["devices"],
         "images": images,

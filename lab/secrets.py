@@ -32,5 +32,7 @@ def read(settings: Settings, name: str) -> str:
 def _once(path: Path, value: str) -> None:
     if path.exists():
         return
-    path.touch(mode=0o600)
-    path.write_text(value + "\n")
+    partial = path.with_suffix(".partial")
+    partial.touch(mode=0o600)
+    partial.write_text(value + "\n")
+    partial.rename(path)

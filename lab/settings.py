@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ ENGINE_RUN_DIR = Path("/run/edge-lab")
 
 FIRST_DEVICE_HOST = 20
 LAST_DEVICE_HOST = 250
+MARKER = ".edge-lab"
 MAX_DEVICES = LAST_DEVICE_HOST - FIRST_DEVICE_HOST + 1
 
 
@@ -99,6 +101,34 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
         raise LabError(f"LAB_SUBNET={subnet_text!r} is not an IPv4 network: {error}") from error
     if subnet.prefixlen != 24 or not subnet.is_private:
         raise LabError(f"LAB_SUBNET={subnet_text!r}: give a private /24, for example 10.78.0.0/24")
-    state = Path(environ.get("LAB_STATE", CHECKOUT / ".lab"))
-    cache = Path(environ.get("EDGE_CACHE", "/var/cache/edge-rack"))
-    return Settings(int(text), name, subnet, state.resolve(), cache)
+    state = Path(environ.get("LAB_STATE", CHECKOUT / ".lab")).resolve()
+    cache = Path(environ.get("EDGE_CACHE", "/var/cache/edge-rack")).resolve()
+    return Settings(int(text), name, subnet, state, cache)
+
+
+def own(folder: Path) -> None:
+    """Make the folder, or take it over if it is empty, and mark it as a lab's.
+
+    Raises LabError when something else is in it: what is marked here is deleted later.
+    """
+    marker = folder / MARKER
+    if marker.exists():
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise LabError(
+            f"{folder} holds something that is not a lab's: name an empty or new folder (LAB_STATE, EDGE_CACHE)"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.write_text("A lab of edge.rack keeps its things here and removes this folder when it goes.\n")
+
+
+def disown(folder: Path) -> None:
+    """Delete a folder that own() made.
+
+    Raises LabError when it is not one of these.
+    """
+    if not folder.exists():
+        return
+    if not (folder / MARKER).exists():
+        raise LabError(f"{folder} was not made by a lab and stays; look at LAB_STATE and EDGE_CACHE")
+    shutil.rmtree(folder)

@@ -51,6 +51,10 @@ def environment(settings: Settings) -> dict[str, str]:
         "LAB_NAME": settings.name,
         "LAB_SUBNET": str(settings.subnet),
         "LAB_STATE": str(settings.state),
+        # What the recap and the phases are read from must not depend on the person's own settings.
+        "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
+        "LC_ALL": "C.UTF-8",
         "PATH": f"{CHECKOUT / '.venv' / 'bin'}:{os.environ['PATH']}",
     }
 
@@ -75,6 +79,8 @@ def run(settings: Settings, *extra: str) -> SiteRun:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            encoding="utf-8",
+            errors="replace",
         ) as process,
     ):
         for line in process.stdout or ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from lab import cache, engine
 from lab.command import run
-from lab.settings import CHECKOUT, Settings
+from lab.settings import CHECKOUT, LabError, Settings
 
 # Debian 12's Python, which every image of the lab runs.
 PYTHON_VERSION = "3.11"
@@ -72,7 +73,12 @@ def _filled(settings: Settings, name: str, requirements: list[Path], alone: list
     )
 
     def download(out: Path) -> None:
-        _pip_download(settings, out, *_for_images(), *_files(requirements))
+        _pip_download(settings, out, *_for_images(), *_torch_index(), *_files(requirements))
+        if cuda := sorted(path.name for path in out.glob("nvidia_*")):
+            raise LabError(
+                f"the package index gave a CUDA build of PyTorch ({cuda[0]}, ...): set LAB_TORCH_INDEX to an index "
+                "with its CPU builds"
+            )
         if alone:
             _pip_download(settings, out, *_for_images(), "--no-deps", *_files(alone))
         if name == "worker":
@@ -97,6 +103,11 @@ def _for_images() -> list[str]:
         f"--python-version={PYTHON_VERSION}",
         *(f"--platform={tag}" for tag in tags),
     ]
+
+
+def _torch_index() -> list[str]:
+    index = os.environ.get("LAB_TORCH_INDEX")
+    return [f"--extra-index-url={index}"] if index else []
 
 
 def _files(requirements: list[Path]) -> list[str]:

@@ -108,7 +108,8 @@ class Power:
                 if not stays_on:
                     self._switched_on.discard(machine.mac)
                     self._write()
-        if cut:
+            off = machine.mac not in self._switched_on
+        if cut and off:  # a machine that was switched on anew meanwhile belongs to its newer boot
             self.rack.stop(machine)
 
 

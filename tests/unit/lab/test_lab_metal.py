@@ -69,8 +69,9 @@ class FakeRack:
     def container(self, machine: Machine) -> Any:
         return SimpleNamespace(status="running" if self.running else "exited") if self.installed else None
 
-    def start(self, machine: Machine) -> None:
+    def start(self, machine: Machine) -> bool:
         self.running = bool(self.installed)
+        return self.running
 
     def stop(self, machine: Machine) -> None:
         self.running = False

@@ -1,0 +1,96 @@
+# Copyright (c) The edge.rack engineers
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.edge.rack.plugins.action import horovod_job
+
+START = {"event": "start", "ranks": 4, "task": "digits", "parameters": 84306, "examples": 1438}
+EPOCH = {"event": "epoch", "epochs": 2, "loss": 0.5, "accuracy": 0.9, "images_per_second": 1000.0}
+
+
+class Launcher:
+    """Answers the plugin's calls: one status a round, and a progress file that grows."""
+
+    def __init__(self, statuses, files):
+        self.statuses = statuses
+        self.files = files
+        self.calls = []
+
+    def execute_module(self, module_name=None, module_args=None, task_vars=None, wrap_async=False):
+        if module_name is None:
+            self.calls.append("background" if wrap_async else "foreground")
+            return {"ansible_job_id": "j1.1", "started": 1} if wrap_async else {"changed": True}
+        self.calls.append(module_args["mode"])
+        return dict(self.statuses.pop(0)) if module_args["mode"] == "status" else {}
+
+    def command(self, command, sudoable=False):
+        lines = self.files.pop(0) if len(self.files) > 1 else self.files[0]
+        return {"rc": 0, "stdout": "\n".join(json.dumps(line) for line in lines)}
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    lines = []
+    monkeypatch.setattr(horovod_job.display, "display", lines.append)
+    monkeypatch.setattr(horovod_job, "PAUSE_SECONDS", 0)
+    return lines
+
+
+def action(launcher, check_mode=False):
+    plugin = horovod_job.ActionModule.__new__(horovod_job.ActionModule)
+    plugin._task = SimpleNamespace(check_mode=check_mode, async_val=0, args={"name": "job", "timeout_seconds": 60})
+    plugin._execute_module = launcher.execute_module
+    plugin._low_level_execute_command = launcher.command
+    plugin.get_shell_option = lambda option, default=None: default
+    return plugin
+
+
+def follow(launcher):
+    return action(launcher)._follow("j1.1", 60, {})
+
+
+def test_each_line_of_progress_is_shown_once(shown):
+    first, second = dict(EPOCH, epoch=1), dict(EPOCH, epoch=2)
+    launcher = Launcher(
+        [
+            {"started": 1},
+            {"started": 1},
+            {"finished": 1, "changed": True, "result": {"ranks": 4}, "ansible_job_id": "j"},
+        ],
+        [[], [START], [START, first], [START, first, second]],
+    )
+    assert follow(launcher) == {"changed": True, "result": {"ranks": 4}}
+    assert shown == [
+        "job: 4 ranks train digits: 84306 parameters, 1438 examples",
+        "job: epoch 1 of 2: loss 0.5000, accuracy 0.9000, 1000 images/s",
+        "job: epoch 2 of 2: loss 0.5000, accuracy 0.9000, 1000 images/s",
+    ]
+    assert launcher.calls[-1] == "cleanup"
+
+
+def test_what_an_earlier_run_left_is_not_shown_again(shown):
+    old, new = dict(EPOCH, epoch=1, loss=9.0), dict(EPOCH, epoch=1)
+    launcher = Launcher([{"started": 1}, {"finished": 1, "changed": True}], [[START, old], [START, old], [START, new]])
+    follow(launcher)
+    assert [line for line in shown if "9.0" in line] == []
+    assert "job: epoch 1 of 2: loss 0.5000, accuracy 0.9000, 1000 images/s" in shown
+
+
+def test_a_failure_is_handed_on_with_its_message(shown):
+    launcher = Launcher([{"finished": 1, "failed": True, "msg": "rank 2 on nuc-003 ended by signal 9"}], [[]])
+    answer = follow(launcher)
+    assert answer["failed"]
+    assert answer["msg"] == "rank 2 on nuc-003 ended by signal 9"
+
+
+def test_check_mode_runs_the_module_in_the_foreground(shown, monkeypatch):
+    monkeypatch.setattr(horovod_job.ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
+    launcher = Launcher([], [[]])
+    assert action(launcher, check_mode=True).run() == {"changed": True}
+    assert launcher.calls == ["foreground"]
