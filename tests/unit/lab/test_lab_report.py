@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lab import report
+from lab.settings import LabError, Settings
 from lab.site import SiteRun
 
 IMAGES = {"worker": {"tag": "0.1.0", "reference": "registry.edge.lab:5000/edge/worker@sha256:aa"}}
@@ -25,13 +26,17 @@ SERVING = {
 }
 
 
-@pytest.fixture
-def result(lab) -> dict[str, Any]:
-    settings = lab()
+def gathered(settings: Settings) -> dict[str, Any]:
     (settings.state / "report").mkdir(parents=True)
     for name, content in (("images", IMAGES), ("training", TRAINING), ("serving", SERVING)):
         (settings.state / "report" / f"{name}.json").write_text(json.dumps(content))
-    written = report.write(settings, SiteRun(changed=7), {"machine": 0.4, "train": 40.0})
+    return report.write(settings, SiteRun(changed=7), {"machine": 0.4, "train": 40.0})
+
+
+@pytest.fixture
+def result(lab) -> dict[str, Any]:
+    settings = lab(LAB_DEVICES="2")
+    written = gathered(settings)
     assert json.loads((settings.state / "result.json").read_text()) == written
     return written
 
@@ -63,3 +68,8 @@ def test_the_terminal_shows(result, line):
 def test_a_training_that_measured_no_traffic_shows_none(result):
     del result["training"]["wire_bytes_per_step"]
     assert "  wire" not in report.show(result, 1.0)
+
+
+def test_devices_that_do_not_serve_are_not_passed_over(lab):
+    with pytest.raises(LabError, match="2 of 4 devices serve the model: nuc-001, nuc-002"):
+        gathered(lab(LAB_DEVICES="4"))

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lab.settings import CHECKOUT, MAX_DEVICES, LabError, from_environment
+from lab.settings import LabError, disown, from_environment, own
 
 
 def test_defaults_are_four_devices_in_the_checkouts_own_lab():
@@ -81,3 +81,22 @@ def test_mac_addresses_are_unique_in_a_rack_and_between_two(lab):
 
 def test_mac_addresses_tell_apart_names_of_the_same_letters(lab):
     assert lab(LAB_NAME="ab").mac(1) != lab(LAB_NAME="ba").mac(1)
+
+
+def test_a_folder_with_something_else_in_it_is_neither_taken_nor_deleted(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(LabError, match="holds something that is not a lab's"):
+        own(tmp_path)
+    with pytest.raises(LabError, match="was not made by a lab and stays"):
+        disown(tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_a_folder_of_the_labs_own_goes_with_it(tmp_path):
+    folder = tmp_path / "state"
+    own(folder)
+    own(folder)
+    (folder / "devices").write_text("2")
+    disown(folder)
+    disown(folder)
+    assert not folder.exists()
