@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lab.settings import LabError, disown, from_environment, own
+from lab.settings import CHECKOUT, MAX_DEVICES, LabError, disown, from_environment, own
 
 
 def test_defaults_are_four_devices_in_the_checkouts_own_lab():
