@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -37,7 +39,21 @@ def test_a_thing_is_made_once(tmp_path):
     assert cache.made(target, make) is True
     assert cache.made(target, make) is False
     assert (target.read_text(), len(calls)) == ("made", 1)
-    assert list(target.parent.iterdir()) == [target]
+    assert sorted(path.name for path in target.parent.iterdir()) == ["lock-thing", "thing"]
+
+
+def test_two_who_want_the_same_thing_make_it_once(tmp_path):
+    target, calls = tmp_path / "thing", []
+
+    def make(out: Path) -> None:
+        calls.append(out)
+        time.sleep(0.2)
+        out.write_text("made")
+
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(lambda _: cache.made(target, make), range(2)))
+    assert sorted(made) == [False, True]
+    assert (target.read_text(), len(calls)) == ("made", 1)
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
