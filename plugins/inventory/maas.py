@@ -164,7 +164,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             with MaasClient(connection, read_only=True) as client:
                 return client.read_machines(**filters)
         except MaasError as error:
-            raise AnsibleParserError("The inventory of MAAS: %s" % error) from error
+            raise AnsibleParserError("The inventory of MAAS: %s" % error) from None
 
     def _connection(self, path: str) -> MaasConnection:
         options = {name: self.get_option(name) for name in ("validate_certs", "maas_timeout_seconds")}
@@ -175,7 +175,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         try:
             return MaasConnection.from_options(options, relative_to=os.path.dirname(os.path.abspath(path)))
         except MaasError as error:
-            raise AnsibleParserError("The inventory of MAAS: %s" % error) from error
+            raise AnsibleParserError("The inventory of MAAS: %s" % error) from None
 
     def _filters(self) -> t.Dict[str, t.List[str]]:
         given = self.get_option("filters") or {}

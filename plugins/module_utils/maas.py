@@ -48,6 +48,7 @@ PARALLEL_CALLS = 4
 """A region has four workers by default; more calls at once only wait there."""
 LONGEST_FILTER = 4000
 """Bytes of one repeated filter in a URL: the region's nginx takes a request line of 8 KiB."""
+CONNECT_SECONDS = 20
 CONFLICT_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
 LOST_CALL_PAUSES = (0.5, 1.0, 2.0)
 LONGEST_RETRY_AFTER = 15.0
@@ -468,7 +469,7 @@ class MaasClient:
             self._http = aiohttp.ClientSession(
                 # Shorter than any server keeps an idle connection: a write never meets a closed one.
                 connector=aiohttp.TCPConnector(ssl=self.connection.tls(), keepalive_timeout=2),
-                timeout=aiohttp.ClientTimeout(total=self.connection.timeout_seconds, sock_connect=20),
+                timeout=aiohttp.ClientTimeout(total=self.connection.timeout_seconds, sock_connect=CONNECT_SECONDS),
             )
         description = await self._exchange(
             "Connecting to %s" % self.connection.url, "GET", self.connection.api_url + "describe/", None, {}
@@ -509,6 +510,10 @@ class MaasClient:
             ) from error
         except aiohttp.ClientConnectorError as error:
             raise MaasUnreachable(asked, "%s cannot be reached (%s)" % (url, error.os_error)) from error
+        except aiohttp.ServerTimeoutError as error:
+            # Of its two kinds only the one for a connection that is not made is asked for.
+            why = "no connection within %s seconds" % CONNECT_SECONDS
+            raise MaasUnreachable(asked, "%s cannot be reached (%s)" % (url, why)) from error
         except asyncio.TimeoutError as error:
             waited = "%s did not answer within %s seconds" % (url, self.connection.timeout_seconds)
             remedy = "Raise `maas_timeout_seconds`."

@@ -185,7 +185,7 @@ def test_no_secret_is_in_what_was_printed_or_reported(lab: Lab, first: dict[str,
 def test_what_is_missing_in_maas_is_named_before_anything_changes(lab: Lab, first: dict[str, Any]) -> None:
     done = lab.playbook("playbooks/enroll.yml", "-e", "enroll_expected_devices=9", "-e", "enroll_wait_seconds=3")
     assert done.returncode != 0
-    assert "MAAS knows 2 of 9 devices" in done.stdout
+    assert "MAAS knows 2 of 9 usable devices after 3 s: nuc-001, nuc-002" in done.stdout
     done = lab.playbook("playbooks/enroll.yml", "-e", "enroll_image_name=custom/none")
     assert done.returncode != 0
     assert "custom/none" in done.stdout
