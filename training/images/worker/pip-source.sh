@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034
 # Sets PIP_SOURCE: the wheelhouse alone where there is one, the package index where there is none; TORCH_INDEX adds one
 # with torch's CPU builds.
 if ls /wheels/*.whl >/dev/null 2>&1; then
