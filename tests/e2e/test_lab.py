@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -228,6 +229,12 @@ def test_a_second_run_changes_nothing_though_maas_was_switched_off(lab: Lab, fir
     assert again["changed"] == 0
     assert again["model_digest"] == first["model_digest"]
     assert again["training"] == first["training"]
+
+
+def test_check_mode_foresees_no_change_on_a_finished_rack(lab: Lab, first: dict[str, Any]) -> None:
+    done = lab.playbook("site.yml", "--check", "--diff")
+    assert done.returncode == 0
+    assert len(re.findall(r"changed=0 ", done.stdout)) == len(re.findall(r" changed=", done.stdout)) > DEVICES
 
 
 def test_a_subnet_that_is_taken_is_refused(lab: Lab, first: dict[str, Any], tmp_path: Path) -> None:
