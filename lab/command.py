@@ -9,7 +9,7 @@ from pathlib import Path
 from lab.settings import LabError
 
 
-def run(*argv: str | Path, env: dict[str, str] | None = None, log: Path | None = None, cwd: Path | None = None) -> None:
+def run(*argv: str | Path, env: dict[str, str] | None = None, log: Path | None = None) -> None:
     """Run a program quietly; its output goes to `log`.
 
     Raises LabError with the last lines it printed when it fails.
@@ -24,7 +24,6 @@ def run(*argv: str | Path, env: dict[str, str] | None = None, log: Path | None =
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            cwd=cwd,
             check=False,
         )
     except FileNotFoundError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from docker.types import IPAMConfig, IPAMPool
 from lab import secrets
 from lab.command import run
 from lab.containers import LABEL, Spec, create
+from lab.oauth import authorization
 from lab.settings import LabError, Settings
 
 METAL_DEADLINE_SECONDS = 30
@@ -107,16 +107,11 @@ def wait_for_maas(settings: Settings) -> None:
     Raises LabError that tells a MAAS that is down from one that refuses the key.
     """
     consumer, token, secret = secrets.read(settings, "maas_api_key").split(":")
-    header = (
-        f'OAuth oauth_version="1.0", oauth_signature_method="PLAINTEXT", oauth_consumer_key="{consumer}", '
-        f'oauth_token="{token}", oauth_signature="%26{secret}", oauth_nonce="{uuid.uuid4().hex}", '
-        f'oauth_timestamp="{int(time.time())}"'
-    )
     deadline = time.monotonic() + MAAS_DEADLINE_SECONDS
     url = f"{settings.maas_url}/api/2.0/users/?op=whoami"
     while True:
         try:
-            answer = httpx.get(url, headers={"Authorization": header}, timeout=10)
+            answer = httpx.get(url, headers=authorization(consumer, token, secret), timeout=10)
         except httpx.TransportError as error:
             if time.monotonic() > deadline:
                 raise LabError(

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from lab.metal.machines import Machine, Rack
+from lab.oauth import authorization
 
 logger = logging.getLogger("metal")
 
@@ -127,16 +128,10 @@ reporting:
 
 
 def _signal(answer: dict[str, Any], op: str = "signal", **fields: str) -> None:
-    token = (
-        'OAuth oauth_version="1.0", oauth_signature_method="PLAINTEXT", '
-        f'oauth_consumer_key="{answer["consumer_key"]}", '
-        f'oauth_token="{answer["token_key"]}", oauth_signature="%26{answer["token_secret"]}", '
-        f'oauth_nonce="{uuid.uuid4().hex}", oauth_timestamp="{int(time.time())}"'
-    )
     reply = httpx.post(
         f"{answer['metadata_url'].rstrip('/')}/2012-03-01/",
         data={"op": op, **fields},
-        headers={"Authorization": token},
+        headers=authorization(answer["consumer_key"], answer["token_key"], answer["token_secret"]),
         timeout=60,
     )
     reply.raise_for_status()
