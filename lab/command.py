@@ -9,7 +9,7 @@ from pathlib import Path
 from lab.settings import LabError
 
 
-def run(*argv: str | Path, env: dict[str, str] | None = None, log: Path | None = None) -> None:
+def run(*argv: str | Path, env: dict[str, str] | None = None, log: Path | None = None, cwd: Path | None = None) -> None:
     """Run a program quietly; its output goes to `log`.
 
     Raises LabError with the last lines it printed when it fails.
@@ -18,6 +18,7 @@ def run(*argv: str | Path, env: dict[str, str] | None = None, log: Path | None =
     try:
         done = subprocess.run(  # noqa: S603
             words,
+            cwd=cwd,
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

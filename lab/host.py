@@ -14,6 +14,7 @@ from lab.settings import ENGINE_DIR, LabError, Settings
 PROGRAMS = {
     "dockerd": "docker.io",
     "mmdebstrap": "mmdebstrap",
+    "qemu-img": "qemu-utils",
     "iptables": "iptables",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
@@ -39,20 +40,23 @@ def install_packages(settings: Settings, *, engine_answers: bool) -> list[str]:
         wanted.discard("docker.io")
     if not Path("/usr/share/keyrings/debian-archive-keyring.gpg").exists():
         wanted.add("debian-archive-keyring")  # on Ubuntu; mmdebstrap checks Debian's signatures with it
-    installed = _install(settings, wanted)
+    logs = settings.state / "logs"
+    installed = install(wanted, logs)
     if engine.builder() is None:
         # From Docker 23 on the client, and what it builds with, are packages of their own in Debian and Ubuntu.
-        installed += _install(settings, {name for name in ("docker-cli", "docker-buildx") if _is_packaged(name)})
+        installed += install({name for name in ("docker-cli", "docker-buildx") if _is_packaged(name)}, logs)
     return installed
 
 
-def _install(settings: Settings, packages: set[str]) -> list[str]:
+def install(packages: set[str], logs: Path) -> list[str]:
+    """Install Debian packages; returns their names."""
     if not packages:
         return []
-    log = settings.state / "logs" / "packages.log"
+    log = logs / "packages.log"
     apt = {"DEBIAN_FRONTEND": "noninteractive"}
-    run("apt-get", "update", "-q", env=apt, log=log)
-    run("apt-get", "install", "-q", "-y", "--no-install-recommends", *sorted(packages), env=apt, log=log)
+    patient = "-o=DPkg::Lock::Timeout=300"
+    run("apt-get", patient, "update", "-q", env=apt, log=log)
+    run("apt-get", patient, "install", "-q", "-y", "--no-install-recommends", *sorted(packages), env=apt, log=log)
     return sorted(packages)
 
 

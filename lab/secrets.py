@@ -10,7 +10,7 @@ from lab.settings import Settings
 
 
 def ensure(settings: Settings) -> None:
-    """Make what is not there yet: MAAS's API key, the controllers' password, the SSH key of the lab."""
+    """Make what is not there yet: MAAS's API key, the controllers' and ESXi's passwords, the SSH key of the lab."""
     settings.secrets.mkdir(parents=True, exist_ok=True)
     settings.secrets.chmod(0o700)
     # MAAS's API keys are three parts: consumer key, token key, token secret.
@@ -18,7 +18,7 @@ def ensure(settings: Settings) -> None:
         settings.secrets / "maas_api_key",
         ":".join(secrets.token_urlsafe(n).replace(":", "x") for n in (14, 14, 24)),
     )
-    for name in ("bmc_password", "registry_push_password", "registry_pull_password"):
+    for name in ("bmc_password", "esxi_password", "registry_push_password", "registry_pull_password"):
         _once(settings.secrets / name, secrets.token_urlsafe(18))
     ssh_key = settings.secrets / "id_ed25519"
     if not ssh_key.exists():

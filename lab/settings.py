@@ -34,6 +34,7 @@ class Settings:
     subnet: ipaddress.IPv4Network
     state: Path
     cache: Path
+    esxi_edition: str = "free"
 
     @property
     def network(self) -> str:
@@ -64,12 +65,12 @@ class Settings:
         return f"http://{self.address(5)}:8400"
 
     @property
-    def maas_url(self) -> str:
-        return f"http://{self.address(10)}:5240/MAAS"
+    def esxi_address(self) -> str:
+        return self.address(4)
 
     @property
-    def vm_addresses(self) -> dict[str, str]:
-        return {"maas": self.address(10), "registry": self.address(11), "control": self.address(12)}
+    def maas_url(self) -> str:
+        return f"http://{self.address(10)}:5240/MAAS"
 
     def container(self, machine: str) -> str:
         return f"{self.network}-{machine}"
@@ -81,7 +82,7 @@ class Settings:
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read LAB_DEVICES, LAB_NAME, LAB_SUBNET, LAB_STATE and EDGE_CACHE.
+    """Read LAB_DEVICES, LAB_NAME, LAB_SUBNET, LAB_ESXI_EDITION, LAB_STATE and EDGE_CACHE.
 
     Raises LabError that names the variable, the value and what is accepted.
     """
@@ -101,9 +102,12 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
         raise LabError(f"LAB_SUBNET={subnet_text!r} is not an IPv4 network: {error}") from error
     if subnet.prefixlen != 24 or not subnet.is_private:
         raise LabError(f"LAB_SUBNET={subnet_text!r}: give a private /24, for example 10.78.0.0/24")
+    edition = environ.get("LAB_ESXI_EDITION", "free")
+    if edition not in ("free", "paid"):
+        raise LabError(f"LAB_ESXI_EDITION={edition!r}: the lab's ESXi host has the edition free or paid")
     state = Path(environ.get("LAB_STATE", CHECKOUT / ".lab")).resolve()
     cache = Path(environ.get("EDGE_CACHE", "/var/cache/edge-rack")).resolve()
-    return Settings(int(text), name, subnet, state, cache)
+    return Settings(int(text), name, subnet, state, cache, edition)
 
 
 def own(folder: Path) -> None:

@@ -59,11 +59,16 @@ def test_a_subnet_that_is_no_private_24_is_refused(lab, subnet, reason):
 
 def test_every_address_lies_in_the_subnet_and_none_is_given_twice(lab):
     settings = lab(LAB_SUBNET="10.78.3.0/24")
-    addresses = [settings.gateway, settings.address(5), *settings.vm_addresses.values()]
-    assert settings.vm_addresses == {"maas": "10.78.3.10", "registry": "10.78.3.11", "control": "10.78.3.12"}
+    addresses = [settings.gateway, settings.esxi_address, settings.address(5), settings.address(10)]
     assert len(set(addresses)) == len(addresses)
     assert settings.maas_url == "http://10.78.3.10:5240/MAAS"
     assert settings.metal_url == "http://10.78.3.5:8400"
+
+
+def test_an_esxi_edition_that_is_not_simulated_is_refused(lab):
+    assert lab().esxi_edition == "free"
+    with pytest.raises(LabError, match=r"LAB_ESXI_EDITION='gold'.*free or paid"):
+        lab(LAB_ESXI_EDITION="gold")
 
 
 def test_devices_are_named_by_number(lab):
