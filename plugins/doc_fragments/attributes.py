@@ -49,3 +49,14 @@ attributes:
     membership:
       - edge.rack.maas
 """
+
+    # Membership in the action group of the ESXi modules.
+    ACTIONGROUP_ESXI = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/edge.rack.esxi) in C(module_defaults) to set the connection options once.
+    support: full
+    membership:
+      - edge.rack.esxi
+"""

@@ -64,6 +64,16 @@ options:
       - The name of a host in the inventory, as a Jinja template over its variables.
       - Without it the host is named as the machine is.
     type: str
+  unreachable:
+    description:
+      - What to do where nothing answers at O(maas_url).
+      - V(fail) ends the run. An empty rack would look like a finished one.
+      - V(warn) goes on without devices, which suits a site whose own playbooks make the VM of the region; those that
+        need devices refuse to work on none. A region that answers and refuses ends the run all the same.
+    type: str
+    choices: [fail, warn]
+    default: fail
+    version_added: "0.2.0"
   subnet:
     description:
       - C(ansible_host) is preferably an address in this network (CIDR). IPv4 goes before IPv6 otherwise.
@@ -115,6 +125,7 @@ from ansible_collections.edge.rack.plugins.module_utils.maas import (
     MaasClient,
     MaasConnection,
     MaasError,
+    MaasUnreachable,
     Machine,
     machine_summary,
     missing_library_message,
@@ -155,14 +166,20 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             except KeyError:
                 pass
         rows = self._fetch(connection, filters)
-        if caching:
+        if caching and rows is not None:
             self._cache[key] = rows
-        return rows
+        return rows or []
 
-    def _fetch(self, connection: MaasConnection, filters: t.Dict[str, t.List[str]]) -> t.List[Machine]:
+    def _fetch(self, connection: MaasConnection, filters: t.Dict[str, t.List[str]]) -> t.Optional[t.List[Machine]]:
+        """None where no region answers and the source goes without."""
         try:
             with MaasClient(connection, read_only=True) as client:
                 return client.read_machines(**filters)
+        except MaasUnreachable as error:
+            if self.get_option("unreachable") == "fail":
+                raise AnsibleParserError("The inventory of MAAS: %s" % error) from None
+            display.warning("The inventory of MAAS: %s There are no devices until it answers." % error)
+            return None
         except MaasError as error:
             raise AnsibleParserError("The inventory of MAAS: %s" % error) from None
 

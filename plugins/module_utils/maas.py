@@ -135,6 +135,12 @@ class MaasUnreachable(MaasError):
     remedy = "Check `maas_url` and that the region runs and can be reached from here."
 
 
+class MaasUntrusted(MaasError):
+    """Who answers cannot show that it is the region."""
+
+    remedy = "Name the certificate authority in `ca_path`; `validate_certs: false` turns the check off."
+
+
 class MaasLostCall(MaasUnreachable):
     """The call was sent and its answer never came."""
 
@@ -503,11 +509,8 @@ class MaasClient:
                 status, content_type = response.status, response.content_type or ""
                 retry_after = response.headers.get("Retry-After")
         except aiohttp.ClientConnectorCertificateError as error:
-            raise MaasUnreachable(
-                asked,
-                "the certificate of %s is not trusted (%s)" % (url, error.certificate_error),
-                remedy="Name the certificate authority in `ca_path`; `validate_certs: false` turns the check off.",
-            ) from error
+            why = "the certificate of %s is not trusted (%s)" % (url, error.certificate_error)
+            raise MaasUntrusted(asked, why) from error
         except aiohttp.ClientConnectorError as error:
             raise MaasUnreachable(asked, "%s cannot be reached (%s)" % (url, error.os_error)) from error
         except aiohttp.ServerTimeoutError as error:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.edge.rack.plugins.action import horovod_job
+from ansible_collections.edge.rack.plugins.plugin_utils import live_progress
 
 START = {"event": "start", "ranks": 4, "task": "digits", "parameters": 84306, "examples": 1438}
 EPOCH = {"event": "epoch", "epochs": 2, "loss": 0.5, "accuracy": 0.9, "images_per_second": 1000.0}
@@ -37,14 +38,16 @@ class Launcher:
 @pytest.fixture
 def shown(monkeypatch):
     lines = []
-    monkeypatch.setattr(horovod_job.display, "display", lines.append)
-    monkeypatch.setattr(horovod_job, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(live_progress.display, "display", lines.append)
+    monkeypatch.setattr(live_progress, "PAUSE_SECONDS", 0)
     return lines
 
 
 def action(launcher, check_mode=False):
     plugin = horovod_job.ActionModule.__new__(horovod_job.ActionModule)
-    plugin._task = SimpleNamespace(check_mode=check_mode, async_val=0, args={"name": "job", "timeout_seconds": 60})
+    plugin._task = SimpleNamespace(
+        check_mode=check_mode, async_val=0, no_log=False, args={"name": "job", "timeout_seconds": 60}
+    )
     plugin._execute_module = launcher.execute_module
     plugin._low_level_execute_command = launcher.command
     plugin.get_shell_option = lambda option, default=None: default
@@ -90,7 +93,7 @@ def test_a_failure_is_handed_on_with_its_message(shown):
 
 
 def test_check_mode_runs_the_module_in_the_foreground(shown, monkeypatch):
-    monkeypatch.setattr(horovod_job.ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
+    monkeypatch.setattr(live_progress.ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
     launcher = Launcher([], [[]])
     assert action(launcher, check_mode=True).run() == {"changed": True}
     assert launcher.calls == ["foreground"]

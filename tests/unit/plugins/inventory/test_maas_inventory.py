@@ -178,6 +178,17 @@ def test_an_inventory_that_cannot_be_read_ends_the_run(
     assert "very-secret" not in done.stderr
 
 
+def test_a_region_that_does_not_answer_yet_may_be_gone_without(
+    region: FakeRegion, inventory: Callable[..., Any]
+) -> None:
+    away = inventory("maas_url: http://127.0.0.1:9/MAAS\nunreachable: warn\n", "--graph")
+    assert away.returncode == 0
+    assert "@devices:" in away.stdout
+    assert "There are no devices until it answers" in " ".join(away.stderr.split())
+    refused = inventory("maas_api_key_file: ~\nmaas_api_key: a:b:c\nunreachable: warn\n", "--graph")
+    assert refused.returncode != 0
+
+
 def test_a_refused_filter_says_what_maas_says(region: FakeRegion, inventory: Callable[..., Any]) -> None:
     region.canned["GET", "machines/"] = [Answer(400, {"pool": ["No such pool(s): nope."]})]
     done = inventory("filters: {pool: nope}\n", "--list")

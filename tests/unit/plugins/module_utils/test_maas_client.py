@@ -175,7 +175,7 @@ def test_tls_is_checked_against_the_ca_that_is_named(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     with FakeRegion(context) as region:
-        with connect(region.url) as client, pytest.raises(maas.MaasUnreachable, match=r"not trusted.*`ca_path`"):
+        with connect(region.url) as client, pytest.raises(maas.MaasUntrusted, match=r"not trusted.*`ca_path`"):
             client.call("Machines.read")
         with connect(region.url, ca_path=str(certificate)) as client:
             assert client.call("Machines.read") == []
