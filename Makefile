@@ -1,5 +1,5 @@
 # Each target is a command a person could type.
-.PHONY: lab lab-down lab-purge test
+.PHONY: lab lab-down lab-purge test bench
 
 lab:        ## a rack in a box: from power-on to a trained and served model
 	@sh lab/bootstrap.sh requirements.txt lab/requirements.txt
@@ -16,3 +16,7 @@ lab-purge:  ## take the rack away, and the caches
 test:       ## lint, unit tests, ansible-test, and the lab's path end to end
 	@sh lab/bootstrap.sh requirements.txt lab/requirements.txt requirements-dev.txt
 	@sh tests/run
+
+bench:      ## what things cost, side by side; the report is in .bench/
+	@sh lab/bootstrap.sh requirements.txt lab/requirements.txt requirements-dev.txt
+	@.venv/bin/python -m tests.benchmarks.esxi_calls

@@ -12,12 +12,14 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import docker
 import httpx
 from docker.errors import DockerException
 
-from lab import down, engine, host, images, preflight, rack, report, rootfs, secrets, site, wheelhouse
+from lab import down, engine, esxi, host, images, preflight, rack, report, rootfs, secrets, site, wheelhouse
+from lab.metal.guests import CACHE_IN_GUEST
 from lab.progress import Progress
 from lab.settings import LabError, Settings, from_environment, own
 
@@ -45,10 +47,11 @@ def up(settings: Settings, progress: Progress) -> None:
             nuc_image, simulators_image = _bases(settings, progress, client, url)
         with progress.phase("rack"):
             rack.ensure_network(client, settings)
-            for name in rack.ensure_vms(client, settings, nuc_image, simulators_image):
-                progress.say(f"VM {name} is on at {settings.vm_addresses[name]}")
-            rack.wait_for_maas(settings)
-            rack.ensure_metal(client, settings, url, simulators_image)
+            rack.ensure_metal(client, settings, url, nuc_image, simulators_image)
+            for name in rack.drop_outdated_vms(client, settings, {nuc_image, simulators_image}):
+                progress.say(f"VM {name} is off: its system is older than this checkout's")
+            if rack.ensure_esxi(client, settings, simulators_image):
+                progress.say(f"the ESXi host ({settings.esxi_edition} edition) is on at {settings.esxi_address}")
             racked = rack.rack_devices(client, settings)
             if racked:
                 progress.say(f"switched on {len(racked)} devices: {racked[0]} .. {racked[-1]}")
@@ -75,7 +78,7 @@ def _bases(settings: Settings, progress: Progress, client: docker.DockerClient, 
         with progress.working("the devices' operating system, from Debian's packages"):
             rootfs.nuc(settings)
             nuc_image = images.ensure_nuc(client, settings)
-        with progress.working("the simulators' image"):
+        with progress.working("the simulators' image; the ESXi host's is compiled once"):
             simulators_image = images.ensure_simulators(client, url, settings, nuc_image)
         progress.say("the devices' operating system and the simulators are there")
         return nuc_image, simulators_image
@@ -83,9 +86,12 @@ def _bases(settings: Settings, progress: Progress, client: docker.DockerClient, 
     with ThreadPoolExecutor(2) as pool:
         training_job, devices_job = pool.submit(training), pool.submit(devices)
         sources, vm_images = training_job.result(), devices_job.result()
-    # What the inventory tells the roles; the control VM sees the cache at rack.CACHE_ON_CONTROL.
-    paths = {name: str(rack.CACHE_ON_CONTROL / path.relative_to(settings.cache)) for name, path in sources.items()}
+    # What the inventory tells the roles; VMs see the cache at CACHE_IN_GUEST.
+    paths: dict[str, Any] = {
+        name: f"{CACHE_IN_GUEST}/{path.relative_to(settings.cache)}" for name, path in sources.items()
+    }
     paths["nuc_archive"] = str(rootfs.nuc(settings))
+    paths["disks"] = {system: str(esxi.disk_image(settings, system)) for system in esxi.SYSTEMS}
     (settings.state / "sources.json").write_text(json.dumps(paths, indent=2) + "\n")
     return vm_images
 

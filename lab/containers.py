@@ -20,7 +20,7 @@ class Spec:
     image: str
     hostname: str
     network: str
-    address: str
+    address: str | None  # None: the engine gives one
     labels: dict[str, str]
     aliases: tuple[str, ...] = ()
     mac: str | None = None
@@ -71,8 +71,13 @@ def create(client: docker.DockerClient, spec: Spec, files: dict[str, str]) -> Co
         ),
     )
     container = client.containers.get(made["Id"])
-    container.put_archive("/", _archive(files))
+    put(container, files)
     return container
+
+
+def put(container: Container, files: dict[str, str]) -> None:
+    """Write files (path -> content) into a container, for root alone."""
+    container.put_archive("/", _archive(files))
 
 
 def _archive(files: dict[str, str]) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 import docker
 from docker.errors import ImageNotFound
 
-from lab import cache, engine, rootfs, wheelhouse
+from lab import cache, engine, esxi, rootfs, wheelhouse
 from lab.containers import LABEL
 from lab.settings import CHECKOUT, Settings
 
@@ -24,15 +24,19 @@ def ensure_nuc(client: docker.DockerClient, settings: Settings) -> str:
 
 
 def ensure_simulators(client: docker.DockerClient, url: str, settings: Settings, nuc_image: str) -> str:
-    """The MAAS VM's and the metal's image: the device's file system and the simulators in it."""
+    """The image of the MAAS VM, the ESXi host and the metal: the device's file system and the simulators in it."""
     wheels = wheelhouse.simulators(settings)
-    tag = f"edge-lab/simulators:{cache.key(nuc_image, wheels.name, *cache.tree(CHECKOUT / 'lab'))}"
+    programs = [esxi.binary(settings), Path("/usr/bin/busybox")]
+    tag = f"edge-lab/simulators:{cache.key(nuc_image, wheels.name, *programs, *cache.tree(CHECKOUT / 'lab'))}"
     if _present(client, tag):
         return tag
     context = settings.state / "build" / "simulators"
     shutil.rmtree(context, ignore_errors=True)
     shutil.copytree(CHECKOUT / "lab", context / "lab", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(wheels, context / "wheels")
+    (context / "bin").mkdir()
+    for program, name in zip(programs, ("esxi-simulator", "busybox"), strict=True):
+        shutil.copy(program, context / "bin" / name)
     engine.build(
         url,
         f"--tag={tag}",

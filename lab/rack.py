@@ -1,11 +1,11 @@
-"""The rack: one network, three VMs, the metal; and the thumb on the power buttons."""
+"""The rack: one network, its server, the metal; and the thumb on the power buttons."""
 
 from __future__ import annotations
 
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import docker
@@ -14,17 +14,15 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.types import IPAMConfig, IPAMPool
 
-from lab import secrets
+from lab import cache, esxi, secrets
 from lab.command import run
 from lab.containers import LABEL, Spec, create
-from lab.oauth import authorization
+from lab.metal.guests import ADDRESS_LABEL, HOSTNAME_LABEL, IMAGE_LABEL, UUID_LABEL
 from lab.settings import LabError, Settings
 
 METAL_DEADLINE_SECONDS = 30
-MAAS_DEADLINE_SECONDS = 90
 CHECKOUT_LABEL = "edge.lab.checkout"
-IMAGE_LABEL = "edge.lab.image"
-CACHE_ON_CONTROL = Path("/var/cache/edge-rack")
+RECIPE_LABEL = "edge.lab.recipe"
 
 
 def refuse_foreign(client: docker.DockerClient, settings: Settings) -> None:
@@ -81,71 +79,61 @@ def ensure_network(client: docker.DockerClient, settings: Settings) -> None:
         ) from error
 
 
-def ensure_vms(client: docker.DockerClient, settings: Settings, nuc_image: str, simulators_image: str) -> list[str]:
-    """The three VMs, each with cloud-init and its own disk; returns what was started, created or made anew."""
-    images = {"maas": simulators_image, "registry": nuc_image, "control": nuc_image}
-    disks = {
-        "maas": {f"{settings.network}-maas": "/var/lib/maas-simulator"},
-        "registry": {f"{settings.network}-registry": "/var/lib/docker-registry"},
-        "control": {
-            f"{settings.network}-control-docker": "/var/lib/docker",
-            str(settings.cache): f"{CACHE_ON_CONTROL}:ro",
-        },
-    }
-    changed = []
-    for name, address in settings.vm_addresses.items():
-        files = _cloud_init_seed(settings, name) | (_maas_configuration(settings) if name == "maas" else {})
-        if _ensure(client, _spec(settings, name, images[name], address, volumes=disks[name]), files):
-            changed.append(name)
-            _forget_host_key(settings, address)
-    return changed
-
-
-def wait_for_maas(settings: Settings) -> None:
-    """MAAS answers and takes the lab's key: the inventory, and so every playbook, begins by asking it.
-
-    Raises LabError that tells a MAAS that is down from one that refuses the key.
-    """
-    consumer, token, secret = secrets.read(settings, "maas_api_key").split(":")
-    deadline = time.monotonic() + MAAS_DEADLINE_SECONDS
-    url = f"{settings.maas_url}/api/2.0/users/?op=whoami"
-    while True:
-        try:
-            answer = httpx.get(url, headers=authorization(consumer, token, secret), timeout=10)
-        except httpx.TransportError as error:
-            if time.monotonic() > deadline:
-                raise LabError(
-                    f"MAAS does not answer at {settings.maas_url} after {MAAS_DEADLINE_SECONDS} s ({error}): look at "
-                    f"it with `docker exec {settings.container('maas')} journalctl -u maas-simulator`"
-                ) from error
-            time.sleep(0.5)
-            continue
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
-            raise LabError(
-                f"MAAS at {settings.maas_url} refuses the key in {settings.secrets / 'maas_api_key'} "
-                f"({answer.text.strip()}): put the key of /etc/maas-simulator/api_key on the MAAS VM there, "
-                "or begin anew with `make lab-down`"
-            )
-        answer.raise_for_status()
-        return
-
-
-def ensure_metal(client: docker.DockerClient, settings: Settings, url: str, simulators_image: str) -> bool:
-    """The baseboard controllers; the only part of the lab that holds the engine's socket."""
+def ensure_metal(
+    client: docker.DockerClient, settings: Settings, url: str, nuc_image: str, simulators_image: str
+) -> bool:
+    """The baseboard controllers and the VMs' insides; the only part of the lab that holds the engine's socket."""
     spec = _spec(
         settings,
         "metal",
         simulators_image,
         settings.address(5),
-        machine=False,
         entrypoint=("/opt/edge-lab/bin/python", "-m", "lab.metal"),
-        environment={"LAB_NAME": settings.name, "MAAS_URL": settings.maas_url},
+        environment={
+            "LAB_NAME": settings.name,
+            "LAB_CACHE": str(settings.cache),
+            "MAAS_URL": settings.maas_url,
+            "VM_IMAGE": nuc_image,
+            "MAAS_IMAGE": simulators_image,
+        },
         volumes={
             url.removeprefix("unix://"): "/var/run/docker.sock",
             f"{settings.network}-metal": "/var/lib/metal",
         },
     )
     return _ensure(client, spec, {"/etc/metal/password": secrets.read(settings, "bmc_password")})
+
+
+def ensure_esxi(client: docker.DockerClient, settings: Settings, simulators_image: str) -> bool:
+    """The rack's server: an ESXi host; its VMs come by playbooks/hypervisor.yml."""
+    spec = _spec(
+        settings,
+        "esxi",
+        simulators_image,
+        settings.esxi_address,
+        entrypoint=("/opt/edge-lab/bin/esxi-simulator", "--config", "/etc/esxi/config.json"),
+        volumes={f"{settings.network}-esxi": esxi.STATE_IN_CONTAINER},
+    )
+    changed = _ensure(client, spec, esxi.files(settings))
+    container = _find(client, spec.name)
+    if container is not None:
+        esxi.trust(settings, container)
+    return changed
+
+
+def drop_outdated_vms(client: docker.DockerClient, settings: Settings, images: set[str]) -> list[str]:
+    """VMs that run an older version of the lab's images are switched off; hypervisor.yml switches them on anew."""
+    dropped = []
+    for container in client.containers.list(filters={"label": [UUID_LABEL, f"{LABEL}={settings.name}"]}):
+        if container.labels[IMAGE_LABEL] in images:
+            continue
+        container.remove(force=True)
+        dropped.append(container.labels[HOSTNAME_LABEL])
+        # A machine made anew has a new key; the lab's own list would take it for an impostor.
+        if (settings.state / "known_hosts").exists():
+            address = container.labels[ADDRESS_LABEL]
+            run("ssh-keygen", "-q", "-R", address, "-f", settings.state / "known_hosts")
+    return dropped
 
 
 def rack_devices(client: docker.DockerClient, settings: Settings) -> list[str]:
@@ -174,30 +162,26 @@ def _spec(settings: Settings, name: str, image: str, address: str, **more: Any) 
         hostname=name,
         network=settings.network,
         address=address,
-        # A name beside the address stands for what MAAS's DNS answers on a real rack.
         aliases=(name, f"{name}.edge.lab"),
-        labels={LABEL: settings.name, CHECKOUT_LABEL: str(settings.state), IMAGE_LABEL: image},
+        labels={LABEL: settings.name, CHECKOUT_LABEL: str(settings.state)},
         restart=True,
+        machine=False,
         **more,
     )
 
 
 def _ensure(client: docker.DockerClient, spec: Spec, files: dict[str, str]) -> bool:
-    """A running container of this image; made anew when its image is another, its disk kept. True when changed."""
+    """A running container of this recipe; made anew when its recipe is another, its volumes kept. True when changed."""
+    recipe = cache.key(spec.image, json.dumps([spec.environment, spec.volumes, spec.entrypoint, files]))
     container = _find(client, spec.name)
-    if container is not None and container.labels.get(IMAGE_LABEL) != spec.image:
+    if container is not None and container.labels.get(RECIPE_LABEL) != recipe:
         container.remove(force=True)
         container = None
     if container is not None and container.status == "running":
         return False
-    (container or create(client, spec, files)).start()
+    labelled = replace(spec, labels={**spec.labels, RECIPE_LABEL: recipe})
+    (container or create(client, labelled, files)).start()
     return True
-
-
-def _forget_host_key(settings: Settings, address: str) -> None:
-    """A machine made anew has a new key; the lab's own list would take it for an impostor."""
-    if (settings.state / "known_hosts").exists():
-        run("ssh-keygen", "-q", "-R", address, "-f", settings.state / "known_hosts")
 
 
 def _find(client: docker.DockerClient, name: str) -> Container | None:
@@ -205,30 +189,6 @@ def _find(client: docker.DockerClient, name: str) -> Container | None:
         return client.containers.get(name)
     except NotFound:
         return None
-
-
-def _cloud_init_seed(settings: Settings, hostname: str) -> dict[str, str]:
-    public_key = (settings.secrets / "id_ed25519.pub").read_text().strip()
-    user_data = {"ssh_authorized_keys": [public_key], "ssh_pwauth": False}
-    return {
-        "/var/lib/cloud/seed/nocloud/meta-data": json.dumps(
-            {"instance-id": f"{settings.network}-{hostname}", "local-hostname": hostname}
-        ),
-        "/var/lib/cloud/seed/nocloud/user-data": "#cloud-config\n" + json.dumps(user_data),
-    }
-
-
-def _maas_configuration(settings: Settings) -> dict[str, str]:
-    return {
-        "/etc/maas-simulator/api_key": secrets.read(settings, "maas_api_key") + "\n",
-        "/etc/maas-simulator/environment": (
-            "MAAS_VERSION=3.6.5\n"
-            f"MAAS_SUBNET={settings.subnet}\n"
-            f"MAAS_GATEWAY={settings.gateway}\n"
-            f"MAAS_DYNAMIC_RANGE={settings.address(20)}-{settings.address(250)}\n"
-            f"MAAS_EXTERNAL_URL={settings.maas_url}\n"
-        ),
-    }
 
 
 def _wait_for_metal(bmc: httpx.Client) -> None:

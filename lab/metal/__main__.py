@@ -6,6 +6,13 @@
     PUT  /<mac>         put a machine into the rack ({"name": ...}); a machine that is there stays as it is
 
 The answers are what the default patterns of MAAS's webhook driver look for.
+
+The lab's ESXi host has its virtual machines' insides run here too, one path per UUID:
+
+    PUT    /vms/<uuid>/on                          boot the disk of the machine that the body describes
+    POST   /vms/<uuid>/off | /shutdown | /reset
+    DELETE /vms/<uuid>                             the machine and its disks are gone
+    GET    /vms                                    status, address and host name of each
 """
 
 from __future__ import annotations
@@ -17,18 +24,22 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import docker
 import uvicorn
+from docker.errors import DockerException
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lab.metal.boot import Firmware, boot
+from lab.metal.guests import GuestError, Guests, VirtualMachine
 from lab.metal.machines import Machine, Rack
 
 logger = logging.getLogger("metal")
@@ -113,59 +124,99 @@ class Power:
             self.rack.stop(machine)
 
 
-def application(power: Power, password: str) -> Starlette:
-    expected = b"Basic " + base64.b64encode(f"bmc:{password}".encode())
+def application(power: Power, guests: Guests, password: str) -> Starlette:
+    return Starlette(
+        routes=[*_guest_routes(guests), *_machine_routes(power)],
+        middleware=[Middleware(_Password, expected=b"Basic " + base64.b64encode(f"bmc:{password}".encode()))],
+    )
 
-    def machine_of(request: Request) -> Machine | Response:
-        if not hmac.compare_digest(request.headers.get("authorization", "").encode(), expected):
-            return JSONResponse({"error": "wrong user or password"}, 401)
-        mac = request.path_params["mac"]
-        machine = power.machines.get(mac)
-        return machine or JSONResponse({"error": f"no machine with MAC address {mac} in this rack"}, 404)
 
+class _Password:
+    """Nothing is answered without the controllers' password."""
+
+    def __init__(self, app: ASGIApp, expected: bytes) -> None:
+        self.app = app
+        self.expected = expected
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given = dict(scope.get("headers") or []).get(b"authorization", b"")
+        if scope["type"] == "http" and not hmac.compare_digest(given, self.expected):
+            await JSONResponse({"error": "wrong user or password"}, 401)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+def _machine_routes(power: Power) -> list[Route]:
     async def put(request: Request) -> Response:
-        machine = machine_of(request)
-        if isinstance(machine, Response) and machine.status_code != 404:
-            return machine
-        power.put(request.path_params["mac"], (await request.json())["name"])
+        mac = request.path_params["mac"]
+        if mac not in power.machines:
+            power.put(mac, (await request.json())["name"])
         return JSONResponse({"status": "racked"})
 
-    async def answer(request: Request, action: Callable[[Machine], None] | None) -> Response:
-        machine = machine_of(request)
-        if isinstance(machine, Response):
-            return machine
-        if action is not None:
-            await run_in_threadpool(action, machine)
-        running = await run_in_threadpool(power.is_on, machine)
-        return JSONResponse({"status": "running" if running else "stopped"})
+    def answers(action: Callable[[Machine], None] | None) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            mac = request.path_params["mac"]
+            machine = power.machines.get(mac)
+            if machine is None:
+                return JSONResponse({"error": f"no machine with MAC address {mac} in this rack"}, 404)
+            if action is not None:
+                await run_in_threadpool(action, machine)
+            running = await run_in_threadpool(power.is_on, machine)
+            return JSONResponse({"status": "running" if running else "stopped"})
 
-    async def query(request: Request) -> Response:
-        return await answer(request, None)
+        return answer
+
+    return [
+        Route("/{mac:str}", answers(None), methods=["GET"]),
+        Route("/{mac:str}", put, methods=["PUT"]),
+        Route("/{mac:str}/on", answers(power.on), methods=["POST"]),
+        Route("/{mac:str}/off", answers(power.off), methods=["POST"]),
+    ]
+
+
+def _guest_routes(guests: Guests) -> list[Route]:
+    async def all_guests(request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(guests.list))
 
     async def switch_on(request: Request) -> Response:
-        return await answer(request, power.on)
+        try:
+            vm = VirtualMachine.from_json(request.path_params["uuid"], await request.json())
+            await run_in_threadpool(guests.on, vm)
+        except (GuestError, DockerException) as error:
+            return JSONResponse({"error": str(error)}, 409)
+        return JSONResponse({"status": "running"})
 
-    async def switch_off(request: Request) -> Response:
-        return await answer(request, power.off)
+    def does(action: Callable[[str], None]) -> Callable[[Request], Awaitable[Response]]:
+        async def act(request: Request) -> Response:
+            try:
+                await run_in_threadpool(action, request.path_params["uuid"])
+            except DockerException as error:
+                return JSONResponse({"error": str(error)}, 409)
+            return JSONResponse({"status": "done"})
 
-    return Starlette(
-        routes=[
-            Route("/{mac:str}", query, methods=["GET"]),
-            Route("/{mac:str}", put, methods=["PUT"]),
-            Route("/{mac:str}/on", switch_on, methods=["POST"]),
-            Route("/{mac:str}/off", switch_off, methods=["POST"]),
-        ]
-    )
+        return act
+
+    return [
+        Route("/vms", all_guests, methods=["GET"]),
+        Route("/vms/{uuid:str}/on", switch_on, methods=["PUT"]),
+        Route("/vms/{uuid:str}/off", does(guests.off), methods=["POST"]),
+        Route("/vms/{uuid:str}/shutdown", does(guests.shutdown), methods=["POST"]),
+        Route("/vms/{uuid:str}/reset", does(guests.reset), methods=["POST"]),
+        Route("/vms/{uuid:str}", does(guests.remove), methods=["DELETE"]),
+    ]
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    rack = Rack(docker.DockerClient(base_url="unix:///var/run/docker.sock", timeout=300), os.environ["LAB_NAME"])
+    client = docker.DockerClient(base_url="unix:///var/run/docker.sock", timeout=300)
+    rack = Rack(client, os.environ["LAB_NAME"])
+    systems = {"vm": os.environ["VM_IMAGE"], "maas": os.environ["MAAS_IMAGE"]}
+    guests = Guests(client, os.environ["LAB_NAME"], systems, os.environ["LAB_CACHE"])
     power = Power(rack, Firmware(os.environ["MAAS_URL"]), Path("/var/lib/metal/machines.json"))
     power.restore()
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.run(
-            application(power, Path("/etc/metal/password").read_text().strip()),
+            application(power, guests, Path("/etc/metal/password").read_text().strip()),
             host="0.0.0.0",  # noqa: S104 - the container has the rack's network only
             port=8400,
             log_level="warning",

@@ -6,6 +6,7 @@ MAAS answers by MAC address with a purpose (the names are MAAS's own): `enlist`,
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import time
@@ -32,7 +33,7 @@ class Firmware:
 
 def boot(firmware: Firmware, rack: Rack, machine: Machine) -> bool:
     """Boot once from the network; True when the machine stays on afterwards."""
-    answer = _network_boot(firmware, machine)
+    answer = _network_boot(firmware, machine, has_disk=rack.container(machine) is not None)
     purpose = answer["purpose"]
     logger.info("%s boots: %s", machine.name, purpose)
     if purpose == "enlist":
@@ -50,8 +51,9 @@ def boot(firmware: Firmware, rack: Rack, machine: Machine) -> bool:
     return False
 
 
-def _network_boot(firmware: Firmware, machine: Machine) -> dict[str, Any]:
-    for attempt in range(firmware.tries):
+def _network_boot(firmware: Firmware, machine: Machine, *, has_disk: bool) -> dict[str, Any]:
+    # Nothing on the disk and nobody on the network: a NUC tries again ("Unlimited Network Boot Attempts" of its setup).
+    for attempt in range(firmware.tries) if has_disk else itertools.count():
         try:
             answer = httpx.get(f"{firmware.maas_url}/boot/{machine.mac}", timeout=30)
             answer.raise_for_status()

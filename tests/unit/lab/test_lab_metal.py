@@ -18,9 +18,11 @@ from starlette.testclient import TestClient
 from lab.metal import boot as metal_boot
 from lab.metal.__main__ import Power, application
 from lab.metal.boot import Firmware, boot
+from lab.metal.guests import Guests
 from lab.metal.machines import Machine
 
 MACHINE = Machine("52:54:00:37:00:01", "nuc-001")
+NO_GUESTS = Guests(SimpleNamespace(), "lab", {}, "/cache")
 FIRMWARE = Firmware("http://maas/MAAS", tries=3, pause_seconds=0.0)
 CREDENTIALS = {
     "metadata_url": "http://maas/MAAS/metadata/", "consumer_key": "ck", "token_key": "tk", "token_secret": "ts",
@@ -213,7 +215,7 @@ def power(tmp_path: Path) -> Power:
 
 @pytest.fixture
 def bmc(power: Power) -> TestClient:
-    client = TestClient(application(power, "secret"))
+    client = TestClient(application(power, NO_GUESTS, "secret"))
     client.auth = ("bmc", "secret")
     return client
 
@@ -282,7 +284,7 @@ def test_wrong_credentials_are_refused_for_every_request(bmc, power, auth):
 
 
 def test_who_shows_no_credentials_is_refused(power):
-    assert TestClient(application(power, "secret")).get(f"/{MACHINE.mac}").status_code == 401
+    assert TestClient(application(power, NO_GUESTS, "secret")).get(f"/{MACHINE.mac}").status_code == 401
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", "/on"), ("POST", "/off")])
