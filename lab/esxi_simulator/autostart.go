@@ -37,6 +37,9 @@ func (m *autostartManager) show() {
 	m.Config = types.HostAutoStartManagerConfig{
 		Defaults: &defaults, PowerInfo: append([]types.AutoStartPowerInfo{}, saved.Entries...),
 	}
+	config, shown := *m.h.system.Config, m.Config
+	config.AutoStart = &shown
+	m.h.system.Config = &config
 }
 
 // ReconfigureAutostart changes what the spec names and leaves the rest: defaults field by field, VMs one by one.

@@ -11,8 +11,9 @@ from ansible_collections.edge.rack.plugins.plugin_utils.live_progress import Liv
 
 
 class ActionModule(LiveBytes):
-    # The option is the time for one disk; there may be several, and a snapshot.
+    # The option is the time for one step: at most 15 disks, to make and remove snapshots, to clean up.
+    MOST_STEPS = 20
     DEFAULT_TIMEOUT_SECONDS = 14400
 
     def timeout_seconds(self):
-        return 4 * super().timeout_seconds()
+        return self.MOST_STEPS * super().timeout_seconds()

@@ -65,7 +65,7 @@ options:
       - Without it the user's C(~/.ssh/known_hosts) and C(/etc/ssh/ssh_known_hosts) count.
     type: path
   ssh_host_key:
-    description: The host's public key, as C(ssh-keyscan) prints it (C(ssh-rsa AAAA...)). It goes before files.
+    description: The host's public key, C(ssh-ed25519 AAAA...) or a line of C(ssh-keyscan). It goes before files.
     type: str
   validate_host_key:
     description: Whether a host whose SSH key is not known is refused.

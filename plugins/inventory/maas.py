@@ -66,14 +66,14 @@ options:
     type: str
   unreachable:
     description:
-      - What to do where nothing answers at O(maas_url).
+      - What to do where no connection to O(maas_url) can be made.
       - V(fail) ends the run. An empty rack would look like a finished one.
       - V(warn) goes on without devices, which suits a site whose own playbooks make the VM of the region; those that
         need devices refuse to work on none. A region that answers and refuses ends the run all the same.
     type: str
     choices: [fail, warn]
     default: fail
-    version_added: "0.2.0"
+    version_added: "0.1.0"
   subnet:
     description:
       - C(ansible_host) is preferably an address in this network (CIDR). IPv4 goes before IPv6 otherwise.
@@ -125,7 +125,7 @@ from ansible_collections.edge.rack.plugins.module_utils.maas import (
     MaasClient,
     MaasConnection,
     MaasError,
-    MaasUnreachable,
+    MaasNoConnection,
     Machine,
     machine_summary,
     missing_library_message,
@@ -175,7 +175,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         try:
             with MaasClient(connection, read_only=True) as client:
                 return client.read_machines(**filters)
-        except MaasUnreachable as error:
+        except MaasNoConnection as error:
             if self.get_option("unreachable") == "fail":
                 raise AnsibleParserError("The inventory of MAAS: %s" % error) from None
             display.warning("The inventory of MAAS: %s There are no devices until it answers." % error)

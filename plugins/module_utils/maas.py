@@ -135,6 +135,10 @@ class MaasUnreachable(MaasError):
     remedy = "Check `maas_url` and that the region runs and can be reached from here."
 
 
+class MaasNoConnection(MaasUnreachable):
+    """No connection was made: a region that is not there yet looks like this."""
+
+
 class MaasUntrusted(MaasError):
     """Who answers cannot show that it is the region."""
 
@@ -512,11 +516,11 @@ class MaasClient:
             why = "the certificate of %s is not trusted (%s)" % (url, error.certificate_error)
             raise MaasUntrusted(asked, why) from error
         except aiohttp.ClientConnectorError as error:
-            raise MaasUnreachable(asked, "%s cannot be reached (%s)" % (url, error.os_error)) from error
+            raise MaasNoConnection(asked, "%s cannot be reached (%s)" % (url, error.os_error)) from error
         except aiohttp.ServerTimeoutError as error:
             # Of its two kinds only the one for a connection that is not made is asked for.
             why = "no connection within %s seconds" % CONNECT_SECONDS
-            raise MaasUnreachable(asked, "%s cannot be reached (%s)" % (url, why)) from error
+            raise MaasNoConnection(asked, "%s cannot be reached (%s)" % (url, why)) from error
         except asyncio.TimeoutError as error:
             waited = "%s did not answer within %s seconds" % (url, self.connection.timeout_seconds)
             remedy = "Raise `maas_timeout_seconds`."

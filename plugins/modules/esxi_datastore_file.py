@@ -9,12 +9,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: esxi_datastore_file
 short_description: Upload and remove files of an ESXi host's datastores
-version_added: "0.2.0"
+version_added: "0.1.0"
 description:
   - Makes a datastore have a file, such as an ISO image or a disk, with the content of a file beside the module.
   - The content is compared by its SHA-256. By SSH the host computes it. By the API the host cannot, so the module
-    writes a small file C(NAME.sha256) beside what it uploads, and a file of the right size is taken as right only if
-    that one agrees and is not older than it. In every other case the file is uploaded again.
+    writes a small file C(.NAME.edge-rack-sha256) beside what it uploads, and a file of the right size is taken as right
+    only if that one agrees and is not older than it. In every other case the file is uploaded again.
   - A file is sent under a name of its own, C(NAME.*.partial), and gets its name when all of it is there and right.
   - An upload that broke off goes on where it was, by SSH, if what arrived is right; by the API it begins anew.
 author:
@@ -150,7 +150,8 @@ from ansible_collections.edge.rack.plugins.module_utils.esxi.files import (
 from ansible_collections.edge.rack.plugins.module_utils.esxi.progress import Progress
 
 CHUNK_BYTES = 1 << 20
-SUM = ".sha256"
+SUM = ".%s.edge-rack-sha256"
+"""A file beside the uploaded one, where the host computes no checksum."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,8 @@ class Target:
         self.folder, self.name = posixpath.split(path)
         beside = files.list(datastore, self.folder)
         self.entry = beside.get(self.name)
-        self.sum_entry = beside.get(self.name + SUM)
+        self.sum_name = SUM % self.name
+        self.sum_entry = beside.get(self.sum_name)
         halves = re.compile(r"%s\.[0-9a-f]{12}\.partial" % re.escape(self.name))
         self.partials = {name: entry for name, entry in beside.items() if halves.fullmatch(name)}
         if self.entry is not None and self.entry.is_folder:
@@ -243,7 +245,7 @@ class Target:
         if self.sum_entry is None or self.sum_entry.modified < entry.modified:
             return None
         try:
-            text = files.read(self.datastore, self.path + SUM).decode("ascii", "replace")
+            text = files.read(self.datastore, self.beside(self.sum_name)).decode("ascii", "replace")
         except EsxiNotFound:
             return None
         found = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)\n?", text)
@@ -305,11 +307,11 @@ def upload(target: Target, source: Source, resumed_at: int, progress: Progress, 
             remedy="It changed meanwhile, or somebody else uploads it, too: run again when that is over.",
         )
     if target.sum_entry is not None:
-        target.files.remove(target.datastore, target.path + SUM)
+        target.files.remove(target.datastore, target.beside(target.sum_name))
     target.files.move(target.datastore, partial, target.path)
     if isinstance(target.files, ApiFiles):
         line = ("%s  %s\n" % (source.sha256, target.name)).encode()
-        target.files.write(target.datastore, target.path + SUM, [line], len(line))
+        target.files.write(target.datastore, target.beside(target.sum_name), [line], len(line))
 
 
 def _put(files: ApiFiles, target: Target, source: Source, partial: str, chunks: t.Iterable[bytes]) -> str:
@@ -363,7 +365,7 @@ def present(module: AnsibleModule, target: Target) -> t.Dict[str, t.Any]:
 
 def absent(module: AnsibleModule, target: Target) -> t.Dict[str, t.Any]:
     there = [target.name] if target.entry is not None else []
-    there += [target.name + SUM] if target.sum_entry is not None else []
+    there += [target.sum_name] if target.sum_entry is not None else []
     there += sorted(target.partials)
     if there:
         target.files.session.require_writes()

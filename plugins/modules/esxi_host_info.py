@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: esxi_host_info
 short_description: Read an ESXi host
-version_added: "0.2.0"
+version_added: "0.1.0"
 description:
   - Reads the version, licence, hardware, datastores, networks and virtual machines of one ESXi host.
   - By the API it is one batched read, whatever the number of virtual machines; by SSH it is two exchanges.
@@ -239,7 +239,7 @@ from ansible_collections.edge.rack.plugins.module_utils.esxi.datastores import (
     datastores_of,
 )
 from ansible_collections.edge.rack.plugins.module_utils.esxi.dump import parse_dump
-from ansible_collections.edge.rack.plugins.module_utils.esxi.inventory import GET_ALL_VMS, parse_vms
+from ansible_collections.edge.rack.plugins.module_utils.esxi.inventory import GET_ALL_VMS, vms_in
 from ansible_collections.edge.rack.plugins.module_utils.esxi.network import (
     PROPERTIES,
     TABLES,
@@ -247,7 +247,7 @@ from ansible_collections.edge.rack.plugins.module_utils.esxi.network import (
     network_from_csv,
     network_of,
 )
-from ansible_collections.edge.rack.plugins.module_utils.esxi.shell import ShellSession
+from ansible_collections.edge.rack.plugins.module_utils.esxi.shell import Output, ShellSession
 
 Facts = t.Dict[str, t.Any]
 
@@ -293,11 +293,11 @@ def read_by_ssh(session: ShellSession) -> Facts:
         ("vim-cmd", "hostsvc/hostsummary"),
         ("vim-cmd", "vimsvc/license", "--show"),
         ("vim-cmd", "hostsvc/autostartmanager/get_defaults"),
-        GET_ALL_VMS,
         FILESYSTEMS,
         *TABLES,
+        GET_ALL_VMS,
     )
-    summary, licence, autostart, vms, filesystems, *tables = (output.checked() for output in outputs)
+    summary, licence, autostart, filesystems, *tables = (output.checked() for output in outputs[:-1])
     host = parse_dump(summary) or {}
     return facts(
         host=host_facts(
@@ -309,20 +309,21 @@ def read_by_ssh(session: ShellSession) -> Facts:
         licence=licence_in_text(licence),
         datastores=datastores_from_csv(filesystems),
         network=network_from_csv(*tables),
-        vms=_vms_by_ssh(session, vms),
+        vms=_vms_by_ssh(session, outputs[-1]),
     )
 
 
-def _vms_by_ssh(session: ShellSession, listing: str) -> t.List[Facts]:
+def _vms_by_ssh(session: ShellSession, listing: Output) -> t.List[Facts]:
     """The list is free text, in which an annotation may look like a machine: it gives the ids, and no more."""
-    ids = list(dict.fromkeys(vm.id for vm in parse_vms(listing)))
+    ids = list(dict.fromkeys(vm.id for vm in vms_in(listing)))
     if not ids:
         return []
     found = []
     outputs = session.run_all(*(("vim-cmd", "vmsvc/get.summary", vmid) for vmid in ids))
     for vmid, output in ((vmid, outputs[i]) for i, vmid in enumerate(ids)):
-        summary = parse_dump(output.text) if output.error is None else None
-        if summary:
+        # It has the notes, too, which may read like errors.
+        summary = parse_dump(output.text) if output.code == 0 else None
+        if summary and summary.get("config"):
             config, runtime, guest = (summary.get(part) or {} for part in ("config", "runtime", "guest"))
             found.append(
                 vm_facts(

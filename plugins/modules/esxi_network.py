@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: esxi_network
 short_description: Virtual switches and port groups of an ESXi host
-version_added: "0.2.0"
+version_added: "0.1.0"
 description:
   - Makes one standard switch and its port groups as they shall be, or takes them away.
   - Nothing is done that would cut the host off. Port groups with one of the host's own (VMkernel) adapters are
@@ -169,7 +169,7 @@ from ansible_collections.edge.rack.plugins.module_utils.esxi.errors import (
     EsxiSettingsError,
     EsxiWrongState,
 )
-from ansible_collections.edge.rack.plugins.module_utils.esxi.inventory import GET_ALL_VMS, parse_vms
+from ansible_collections.edge.rack.plugins.module_utils.esxi.inventory import GET_ALL_VMS, vms_in
 from ansible_collections.edge.rack.plugins.module_utils.esxi.network import (
     Network,
     PortGroup,
@@ -400,7 +400,7 @@ def users_by_api(session: ApiSession) -> t.Dict[str, t.Set[str]]:
 def users_by_ssh(session: ShellSession) -> t.Dict[str, t.Set[str]]:
     """From the .vmx files: the host's own count leaves out virtual machines that are off."""
     listing, filesystems = session.run_all(GET_ALL_VMS, FILESYSTEMS)
-    vms = parse_vms(listing.checked())
+    vms = vms_in(listing)
     datastores = datastores_from_csv(filesystems.checked())
     places = []
     for vm in vms:
@@ -426,7 +426,6 @@ def _networks_in(lines: str) -> t.List[str]:
 
 def apply_by_api(session: ApiSession, now: Network, switch: str, changes: t.Sequence[Change]) -> None:
     """Settings of the switch itself go in one call."""
-    session.require_writes()
     manager = now.manager
     for change in changes:
         if change.setting == "port_group" and change.new is None:
@@ -443,10 +442,16 @@ def apply_by_api(session: ApiSession, now: Network, switch: str, changes: t.Sequ
     for change in changes:
         asked = "Setting %s" % change.what
         if change.setting == "port_group" and change.new is not None:
-            spec = _group_spec(switch, change.subject, change.new["vlan_id"])
+            spec = vim.host.PortGroup.Specification(
+                name=change.subject,
+                vlanId=change.new["vlan_id"],
+                vswitchName=switch,
+                policy=vim.host.NetworkPolicy(),
+            )
             session.call(asked, manager.AddPortGroup, spec)
         elif change.setting == "vlan_id":
-            spec = _group_spec(switch, change.subject, change.new)
+            spec = copy.deepcopy(now.group_specs[change.subject])
+            spec.vlanId = change.new
             session.call(asked, manager.UpdatePortGroup, change.subject, spec)
 
 
@@ -468,19 +473,18 @@ def _changed_spec(spec: t.Any, changes: t.Sequence[Change]) -> t.Any:
             spec.mtu = change.new
     if added or removed:
         uplinks = [nic for nic in uplinks if nic not in removed] + added
-        spec.bridge = vim.host.VirtualSwitch.BondBridge(nicDevice=uplinks) if uplinks else None
+        if not uplinks:
+            spec.bridge = None
+        elif isinstance(spec.bridge, vim.host.VirtualSwitch.BondBridge):
+            spec.bridge.nicDevice = uplinks
+        else:
+            spec.bridge = vim.host.VirtualSwitch.BondBridge(nicDevice=uplinks)
         order = getattr(getattr(spec.policy, "nicTeaming", None), "nicOrder", None)
         if order is not None:
             # An adapter that is in neither list is not used.
             order.activeNic = [nic for nic in order.activeNic or [] if nic not in removed] + added
             order.standbyNic = [nic for nic in order.standbyNic or [] if nic not in removed]
     return spec
-
-
-def _group_spec(switch: str, name: str, vlan_id: int) -> t.Any:
-    return vim.host.PortGroup.Specification(
-        name=name, vlanId=vlan_id, vswitchName=switch, policy=vim.host.NetworkPolicy()
-    )
 
 
 def apply_by_ssh(session: ShellSession, switch: str, changes: t.Sequence[Change]) -> None:
@@ -543,6 +547,8 @@ def work(module: AnsibleModule, session: Session) -> t.Dict[str, t.Any]:
         "vswitch": shown(then, name),
         "diff": {"before": shown(now, name) or {}, "after": shown(then, name) or {}},
     }
+    if changes:
+        session.require_writes()
     if not changes or module.check_mode:
         return result
     if isinstance(session, ApiSession):

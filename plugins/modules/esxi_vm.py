@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: esxi_vm
 short_description: Make, change, power and remove a virtual machine of an ESXi host
-version_added: "0.2.0"
+version_added: "0.1.0"
 description:
   - Makes a virtual machine of one standalone ESXi host be as its options say, on the paid and on the free edition.
   - Settings that are not given are left alone. A new machine has defaults for them.
@@ -194,7 +194,10 @@ options:
 notes:
   - A run that changes nothing costs at most 6 calls of the API or 4 commands over SSH, however many machines the host
     has. With O(transport=auto) a free host is asked for its licence by the API first, 4 calls beside.
-  - Two runs that make a machine of the same name at the same time disturb each other.
+  - A run that finds another one's creation of the same name refuses for as long as that one may be at it, which is at
+    least O(timeout_seconds) after its last step.
+  - A run that is killed while it adds a disk by SSH leaves C(NAME_1.vmdk) or the like in the machine's folder, which no
+    C(.vmx) names; it is removed by hand, or with the machine's folder.
 seealso:
   - module: edge.rack.esxi_host_info
   - module: edge.rack.esxi_network
@@ -390,12 +393,12 @@ def work(module: AnsibleModule, session: Session) -> t.Dict[str, t.Any]:
     planned = plan(state, wanted, host, session.transport, remains=remains, autostart_enabled=vms.autostart_enabled)
     actions = []  # type: t.List[str]
     if planned.steps:
-        require_possible(session, vms, wanted, planned)
+        require_possible(session, vms, wanted, planned, state)
+        if image is not None:
+            verify(params["source"])
         if module.check_mode:
-            actions = list(planned.steps)
+            actions = told(planned, state, image)
         else:
-            if image is not None:
-                verify(params["source"])
             state = Apply(vms, wanted, image, params, actions).steps(planned, state)
     if not module.check_mode and wanted.state != "absent":
         state = wait_for_address(params, vms, state)
@@ -409,13 +412,17 @@ def work(module: AnsibleModule, session: Session) -> t.Dict[str, t.Any]:
     }
 
 
-def require_possible(session: Session, vms: Vms, wanted: Wanted, planned: Plan) -> None:
+def require_possible(session: Session, vms: Vms, wanted: Wanted, planned: Plan, state: t.Optional[VmState]) -> None:
     """What can be told before anything is changed, and only the host knows.
 
     Raises EsxiError.
     """
     session.require_writes()
     changing = {change.setting for change in planned.changes}
+    if "remove_remains" in planned.steps:
+        vms.require_remains(state, wanted.name)
+    if "reconfigure" in planned.steps and state is not None:
+        vms.require_changeable(state, planned.changes)
     if "create" in planned.steps:
         vms.require_place(wanted)
     if "cpus" in changing and wanted.cpus is not None and wanted.cpus > FREE_LICENCE_CPUS:
@@ -428,6 +435,17 @@ def require_possible(session: Session, vms: Vms, wanted: Wanted, planned: Plan) 
             )
     if "iso" in changing and wanted.iso:
         vms.require_file(wanted.iso, "VM %s: inserting `iso`" % wanted.name)
+
+
+def told(planned: Plan, state: t.Optional[VmState], image: t.Optional[Image]) -> t.List[str]:
+    """The actions that the steps come to, as far as a guest does not refuse to shut down."""
+    actions = []  # type: t.List[str]
+    for step in planned.steps:
+        if step == "create" and image is not None:
+            actions.append("upload")
+        deaf = step == "shut_down" and state is not None and state.tools != "running"
+        actions.append("power_off" if deaf else step)
+    return actions
 
 
 def licence_of(session: Session, vms: Vms) -> Licence:

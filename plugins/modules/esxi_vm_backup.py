@@ -9,15 +9,17 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: esxi_vm_backup
 short_description: Back up and restore virtual machines of an ESXi host
-version_added: "0.2.0"
+version_added: "0.1.0"
 description:
   - Copies the configuration and the disks of a virtual machine to a folder of a datastore, on the host itself; nothing
     passes through the controller but the configuration. This works on the free edition, which has no other backup.
   - A machine that is on is copied from a snapshot, which is made first and removed at the end, whatever happens. What
     comes of it is what a power cut would leave; power the machine off for more.
   - A backup is a folder C(FOLDER/VM/BACKUP_NAME) with thin copies of the disks and a C(backup.json), which says last of
-    all that the backup is complete. What a crash left without that is removed by the next backup of that machine.
-  - Backups of one machine are made one at a time.
+    all that the backup is complete. What a crash left without that is removed by the next backup of that machine, once
+    the time is over which the crashed run had for its step (O(timeout_seconds)); until then that run may be alive, and
+    the next one refuses. O(state=absent) with its O(backup_name) ends this at once.
+  - A C(backup.json) that cannot be read is kept with its folder, with a warning.
 author:
   - The edge.rack engineers (@edge-rack)
 extends_documentation_fragment:
@@ -32,8 +34,9 @@ options:
   state:
     description:
       - V(present) makes the backup O(backup_name) unless it is there.
-      - V(restored) makes a virtual machine from a backup and leaves it off. One that was restored from this backup
-        already is left as it is.
+      - V(restored) makes a virtual machine from a backup and leaves it off. It starts with the host as the one did that
+        it replaces. One that was restored from this backup already is left as it is, unless it was on since and
+        O(allow_overwrite=true).
       - V(absent) removes the backup O(backup_name).
     type: str
     choices: [present, restored, absent]
@@ -217,6 +220,7 @@ import contextlib
 import dataclasses
 import posixpath
 import re
+import secrets
 import time
 import typing as t
 from datetime import datetime, timezone
@@ -226,6 +230,8 @@ from ansible_collections.edge.rack.plugins.module_utils.esxi import vm_vmx
 from ansible_collections.edge.rack.plugins.module_utils.esxi.api import ApiSession
 from ansible_collections.edge.rack.plugins.module_utils.esxi.backup import (
     MANIFEST,
+    MOST_LETTERS,
+    PARTIAL,
     RESTORED_FROM,
     RESTORING,
     SNAPSHOT,
@@ -235,6 +241,9 @@ from ansible_collections.edge.rack.plugins.module_utils.esxi.backup import (
     manifest_from,
     name_by_time,
     outdated,
+    replaced_name,
+    require_free,
+    require_name,
     restored_mark,
     restored_vmx,
 )
@@ -263,9 +272,9 @@ from ansible_collections.edge.rack.plugins.module_utils.esxi.errors import (
     EsxiUnreachable,
     EsxiWrongState,
 )
-from ansible_collections.edge.rack.plugins.module_utils.esxi.files import Place
+from ansible_collections.edge.rack.plugins.module_utils.esxi.files import Place, ShellFiles
 from ansible_collections.edge.rack.plugins.module_utils.esxi.progress import Progress
-from ansible_collections.edge.rack.plugins.module_utils.esxi.vm import VmState
+from ansible_collections.edge.rack.plugins.module_utils.esxi.vm import VmState, Wanted
 from ansible_collections.edge.rack.plugins.module_utils.esxi.vmx import Vmx
 
 Way = t.Union[ApiWay, ShellWay]
@@ -288,23 +297,35 @@ class Backups:
         self.store = store
         self.folder = folder
         self.complete = {}  # type: t.Dict[str, Manifest]
-        self.half = []  # type: t.List[str]
+        self.half = {}  # type: t.Dict[str, t.Optional[Manifest]]
+        """What is begun and not complete: by its manifest, or without one by what is there at the very beginning."""
+        self.half_bytes = 0
+        self.unreadable = []  # type: t.List[str]
+        """With a manifest that says nothing, of a later version say. It stays."""
+        self.others = []  # type: t.List[str]
+        """Somebody else's."""
         for name, entry in sorted(way.files.list(store, folder).items()):
             if entry.is_folder:
                 self._look_at(name)
+            else:
+                self.others.append(name)
 
     def _look_at(self, name: str) -> None:
         there = self.way.files.list(self.store, self.path(name))
         if MANIFEST not in there:
-            # A folder of somebody else's stays; an empty one is where a backup was begun.
-            if not there:
-                self.half.append(name)
+            if set(there) <= {MANIFEST + PARTIAL}:
+                self.half[name] = None
+            else:
+                self.others.append(name)
             return
         manifest = manifest_from(self.way.files.read(self.store, self.path(name, MANIFEST)))
-        if manifest is not None and manifest.complete:
+        if manifest is None:
+            self.unreadable.append(name)
+        elif manifest.complete:
             self.complete[name] = dataclasses.replace(manifest, name=name)
         else:
-            self.half.append(name)
+            self.half[name] = manifest
+            self.half_bytes += min(sum(entry.size for entry in there.values()), manifest.stored_bytes)
 
     def path(self, *parts: str) -> str:
         return posixpath.join(self.folder, *parts)
@@ -314,13 +335,45 @@ class Backups:
         self.way.files.remove(self.store, self.path(name, MANIFEST))
         self.way.files.remove(self.store, self.path(name))
 
+    def hold(self, manifest: Manifest, steps: int = 1) -> Manifest:
+        """Say that this run is at it for so many steps more; raises EsxiWrongState if another one took it away."""
+        self.require_ours(manifest)
+        return self.write(until(self.way, manifest, steps))
+
+    def require_ours(self, manifest: Manifest) -> None:
+        there = manifest_from(self.way.files.read(self.store, self.path(manifest.name, MANIFEST)))
+        if there is None or there.token != manifest.token:
+            raise EsxiWrongState(
+                "VM %s: making the backup %s" % (manifest.vm, manifest.name),
+                "another run has taken it away",
+                remedy="Make backups of one machine one at a time.",
+            )
+
+    def write(self, manifest: Manifest) -> Manifest:
+        write_whole(self.way, (self.store, self.path(manifest.name, MANIFEST)), manifest.text())
+        return manifest
+
     def names(self) -> t.List[str]:
         return [m.name for m in sorted(self.complete.values(), key=lambda m: (m.time, m.name))]
 
 
-def require_space(way: Way, store: Datastore, asked: str, needed: int) -> Result:
+def until(way: Way, manifest: Manifest, steps: int) -> Manifest:
+    return dataclasses.replace(manifest, until=way.files.now() + steps * way.timeout_seconds)
+
+
+def write_whole(way: Way, place: Place, text: bytes) -> None:
+    """Write a small file, so that no half one has its name."""
+    store, path = place
+    if isinstance(way.files, ShellFiles):
+        way.files.write(store, path, [text], len(text))
+        return
+    way.files.write(store, path + PARTIAL, [text], len(text))
+    way.files.move(store, path + PARTIAL, path)
+
+
+def require_space(way: Way, store: Datastore, asked: str, needed: int, freed: int = 0) -> Result:
     """What is needed and what is free, for the result; raises EsxiNoSpace."""
-    free = way.files.free_bytes(store)
+    free = way.files.free_bytes(store) + freed
     if needed > free:
         raise EsxiNoSpace(
             asked,
@@ -340,15 +393,28 @@ def present(module: AnsibleModule, way: Way, backups: Backups) -> Result:
     name = params["backup_name"] or name_by_time(datetime.now(timezone.utc))
     if name in backups.complete:
         return _result(backups, False, backup=backups.complete[name])
+    asked = "VM %s: backing it up to %s" % (params["name"], backups.store.name)
+    if name in backups.others or name in backups.unreadable:
+        raise EsxiExists(
+            asked,
+            "[%s] %s is there already, and is no backup that can be read" % (backups.store.name, backups.path(name)),
+            remedy="Choose another `backup_name`, or remove what is there.",
+        )
+    for unreadable in backups.unreadable:
+        module.warn(
+            "[%s] %s cannot be read as a backup and is kept. `state: absent` removes it."
+            % (backups.store.name, backups.path(unreadable, MANIFEST))
+        )
     state = way.vms.find(params["name"])
     if state is None:
         raise EsxiNotFound("VM %s: backing it up" % params["name"], "the host has no such VM")
     way.session.require_writes()
+    _require_alone(way, backups, asked)
     if not module.check_mode:
         state = _clean_up(way, backups, state)
     manifest = _planned(way, state, name)
-    asked = "VM %s: backing it up to %s" % (state.name, backups.store.name)
-    space = require_space(way, backups.store, asked, manifest.stored_bytes)
+    freed = backups.half_bytes if module.check_mode else 0
+    space = require_space(way, backups.store, asked, manifest.stored_bytes, freed)
     old = outdated([*backups.complete.values(), dataclasses.replace(manifest, complete=True)], params["keep"])
     result = _result(backups, True, backup=manifest, removed=[*backups.half, *(m.name for m in old)], **space)
     result["backups"] = [n for n in (*backups.names(), name) if n not in [m.name for m in old]]
@@ -359,6 +425,14 @@ def present(module: AnsibleModule, way: Way, backups: Backups) -> Result:
         for outdated_one in old:
             backups.remove(outdated_one.name)
     return result
+
+
+def _require_alone(way: Way, backups: Backups, asked: str) -> None:
+    now = way.files.now() if any(backups.half.values()) else 0
+    for name, manifest in backups.half.items():
+        require_free(
+            manifest, now, asked, "Wait for it; if that run is dead: `state: absent` with `backup_name: %s`." % name
+        )
 
 
 def _clean_up(way: Way, backups: Backups, state: VmState) -> VmState:
@@ -419,9 +493,14 @@ def _planned(way: Way, state: VmState, name: str) -> Manifest:
 def make(module: AnsibleModule, backups: Backups, state: VmState, manifest: Manifest, progress: Progress) -> Manifest:
     """Copy everything, then say that it is complete. What fails leaves nothing, if the host can be reached."""
     way, files = backups.way, backups.way.files
-    files.make_folder(backups.store, backups.path(manifest.name))
+    files.make_folder(backups.store, backups.folder)
+    files.make_new_folder(backups.store, backups.path(manifest.name))
+    manifest = dataclasses.replace(manifest, token=secrets.token_hex(8))
+    written = False
     try:
-        _write_manifest(backups, manifest)
+        # Reading its configuration, and making a snapshot.
+        backups.write(until(way, manifest, 2))
+        written = True
         # The configuration before the snapshot, for that one changes the names of the disks in it.
         manifest = _copy_settings(backups, state, manifest)
         if state.is_off:
@@ -429,20 +508,18 @@ def make(module: AnsibleModule, backups: Backups, state: VmState, manifest: Mani
         else:
             with snapshot(module, way, state):
                 _copy_disks(backups, manifest, progress)
+                backups.hold(manifest)
         _verify(backups, manifest)
-        manifest = dataclasses.replace(manifest, complete=True)
-        _write_manifest(backups, manifest)
+        backups.require_ours(manifest)
+        manifest = backups.write(dataclasses.replace(manifest, complete=True, token="", until=0))
     except BaseException:
-        # What cannot be removed now is half a backup, which the next run removes.
+        # What cannot be removed now is half a backup, which a later run removes.
         with contextlib.suppress(EsxiError):
+            if written:
+                backups.require_ours(manifest)
             backups.remove(manifest.name)
         raise
     return manifest
-
-
-def _write_manifest(backups: Backups, manifest: Manifest) -> None:
-    text = manifest.text()
-    backups.way.files.write(backups.store, backups.path(manifest.name, MANIFEST), [text], len(text))
 
 
 def _copy_settings(backups: Backups, state: VmState, manifest: Manifest) -> Manifest:
@@ -469,6 +546,7 @@ def _copy_settings(backups: Backups, state: VmState, manifest: Manifest) -> Mani
 def _copy_disks(backups: Backups, manifest: Manifest, progress: Progress) -> None:
     files = backups.way.files
     for disk in manifest.disks:
+        backups.hold(manifest)
         datastore, path = split_datastore_path(disk.source)
         target = (backups.store, backups.path(manifest.name, disk.file))
         files.copy_disk((files.datastores[datastore], path), target, backups.way.timeout_seconds)
@@ -488,8 +566,16 @@ def _verify(backups: Backups, manifest: Manifest) -> None:
 def snapshot(module: AnsibleModule, way: Way, state: VmState) -> t.Iterator[None]:
     """Hold the disks of a running machine still. A forgotten snapshot grows until the datastore is full."""
     try:
+        before = _snapshots_of(way, state)
         way.create_snapshot(state, SNAPSHOT)
+        ours = _snapshots_of(way, state) - before
         yield
+        if not ours or not ours <= _snapshots_of(way, state):
+            raise EsxiWrongState(
+                "VM %s: copying its disks" % state.name,
+                "somebody removed its snapshot meanwhile, and so they are not of one moment",
+                remedy="Run again.",
+            )
     except BaseException as error:
         # The error that is on its way is the one to see.
         try:
@@ -501,6 +587,10 @@ def snapshot(module: AnsibleModule, way: Way, state: VmState) -> t.Iterator[None
             )
         raise
     _remove_snapshots(way, state)
+
+
+def _snapshots_of(way: Way, state: VmState) -> t.Set[str]:
+    return {snapshot_id for snapshot_id, name in way.snapshots(state) if name == SNAPSHOT}
 
 
 def _remove_snapshots_again(module: AnsibleModule, way: Way, state: VmState, lost: bool) -> None:
@@ -531,18 +621,27 @@ def restored(module: AnsibleModule, way: Way, backups: Backups) -> Result:
     params = module.params
     manifest = _chosen(backups, params["name"], params["backup_name"])
     name = params["new_name"] or manifest.vm
-    mark, old_name = restored_mark(manifest), "%s (replaced by %s)" % (name, manifest.name)
-    old, left = way.vms.find(name), way.vms.find(old_name)
-    if old is not None and _mark_of(way, old) == mark:
+    require_name(name, "new_name")
+    mark, old = restored_mark(manifest), way.vms.find(name)
+    old_name = replaced_name(name, manifest)
+    left = way.vms.find(old_name) if old is not None else None
+    if old is not None and _is_restored(way, old, mark, params["allow_overwrite"]):
         # It is done; but for what a crash in the last moment left.
-        result = _result(backups, left is not None, backup=manifest, vm=_shown(old))
-        if left is not None and not module.check_mode:
+        place = _place_of(way, old.path)
+        forgotten = RESTORING in way.files.list(*place)
+        result = _result(backups, left is not None or forgotten, backup=manifest, vm=_shown(old))
+        if result["changed"]:
             way.session.require_writes()
-            way.destroy(left)
+        if forgotten and not module.check_mode:
+            way.files.remove(place[0], posixpath.join(place[1], RESTORING))
+        if left is not None and not module.check_mode:
+            _replace(way, left, name)
         return result
     way.session.require_writes()
     asked = "VM %s: restoring it from %s" % (name, manifest.name)
-    _require_replaceable(asked, old, params["allow_overwrite"])
+    _require_replaceable(asked, old, old_name, params["allow_overwrite"])
+    if left is not None:
+        raise EsxiExists(asked, "there is a VM %s, too" % old_name, remedy="Remove or rename that one.")
     datastore, _path = split_datastore_path(manifest.path)
     store = datastore_named(way.files.datastores, params["restore_datastore"] or datastore, "restore_datastore")
     space = require_space(way, store, asked, manifest.stored_bytes)
@@ -560,12 +659,7 @@ def restored(module: AnsibleModule, way: Way, backups: Backups) -> Result:
     if not module.check_mode:
         progress = Progress(params["progress_file"], "restoring %s" % name, _capacity(manifest))
         _restore(way, backups, manifest, (store, folder), name, progress)
-        _exchange(way, old, name, old_name, (store, folder))
-        way.vms.host()
-        new = way.vms.find(name)
-        if new is None:
-            raise EsxiError(asked, "the host registered it, but does not list it")
-        result["vm"] = _shown(new)
+        result["vm"] = _shown(_exchange(way, old, name, old_name, (store, folder)))
     return result
 
 
@@ -582,17 +676,31 @@ def _chosen(backups: Backups, vm: str, name: t.Optional[str]) -> Manifest:
     return backups.complete[name]
 
 
-def _mark_of(way: Way, state: VmState) -> str:
+def _is_restored(way: Way, state: VmState, mark: str, allow_overwrite: bool) -> bool:
+    """From this backup already. One that was on since is no longer what the backup holds, and may be restored again."""
     datastore, path = split_datastore_path(state.path)
     text = way.files.read(way.files.datastores[datastore], path).decode("utf-8", "replace")
-    return Vmx.parse(text).get(RESTORED_FROM)
+    if Vmx.parse(text).get(RESTORED_FROM) != mark:
+        return False
+    return not allow_overwrite or (state.is_off and not _was_on(way, state))
+
+
+def _was_on(way: Way, state: VmState) -> bool:
+    """The host begins its log at each start, and renames the one before."""
+    return any(re.fullmatch(r"vmware(-\d+)?\.log", name) for name in way.files.list(*_place_of(way, state.path)))
+
+
+def _place_of(way: Way, path: str) -> Place:
+    """The folder of a machine, by its .vmx."""
+    datastore, file = split_datastore_path(path)
+    return way.files.datastores[datastore], posixpath.dirname(file)
 
 
 def _shown(state: VmState) -> Result:
     return {"name": state.name, "id": state.id, "path": state.path}
 
 
-def _require_replaceable(asked: str, old: t.Optional[VmState], allow_overwrite: bool) -> None:
+def _require_replaceable(asked: str, old: t.Optional[VmState], old_name: str, allow_overwrite: bool) -> None:
     if old is None:
         return
     if not allow_overwrite:
@@ -600,6 +708,12 @@ def _require_replaceable(asked: str, old: t.Optional[VmState], allow_overwrite: 
             asked,
             "there is a VM of this name",
             remedy="Set `new_name` to restore beside it, or `allow_overwrite: true` to replace it with all it has.",
+        )
+    if len(old_name) > MOST_LETTERS:
+        raise EsxiSettingsError(
+            asked,
+            "the old one is kept as `%s` meanwhile, and the host takes names of %d letters" % (old_name, MOST_LETTERS),
+            remedy="Set `new_name` to restore beside it, or rename the folder of the backup.",
         )
     if not old.is_off:
         raise EsxiWrongState(
@@ -611,13 +725,27 @@ def _free_folder(way: Way, store: Datastore, name: str, manifest: Manifest, aske
     """That of the name, or, where the old machine lies in it, one beside it."""
     top = way.files.list(store, "")
     for folder in (name, "%s-%s" % (name, manifest.name)):
-        if folder not in top or RESTORING in way.files.list(store, folder):
+        if folder not in top:
+            return folder
+        half = _half_restored(way, store, folder)
+        if half is not None:
+            remedy = "Wait for it; if that run is dead, remove the folder %s." % store.datastore_path(folder)
+            require_free(half, way.files.now(), asked, remedy)
             return folder
     raise EsxiExists(
         asked,
         "the folders %s and %s-%s are there already" % (store.datastore_path(name), name, manifest.name),
         remedy="Set `new_name` or `restore_datastore`, or remove what is there.",
     )
+
+
+def _half_restored(way: Way, store: Datastore, folder: str) -> t.Optional[Manifest]:
+    """What a restoring that was cut off put there; None where a machine is registered, or it is not ours."""
+    if RESTORING not in way.files.list(store, folder):
+        return None
+    if any(path.startswith(store.datastore_path(folder + "/")) for path in way.registered()):
+        return None
+    return manifest_from(way.files.read(store, posixpath.join(folder, RESTORING)))
 
 
 def _restore(way: Way, backups: Backups, manifest: Manifest, target: Place, name: str, progress: Progress) -> None:
@@ -631,12 +759,18 @@ def _restore(way: Way, backups: Backups, manifest: Manifest, target: Place, name
             "its configuration is not the one that was saved",
             remedy="Restore another backup; somebody changed this one.",
         )
-    files.remove(store, folder)
-    files.make_folder(store, folder)
+    text = restored_vmx(content.decode("utf-8", "replace"), manifest, name).encode("utf-8")
+    restoring = dataclasses.replace(manifest, token=secrets.token_hex(8))
+    if folder in files.list(store, "") and _half_restored(way, store, folder) is not None:
+        files.remove(store, folder)
+    files.make_new_folder(store, folder)
+    written = False
     try:
-        mark = manifest.text()
-        files.write(store, posixpath.join(folder, RESTORING), [mark], len(mark))
         for disk in manifest.disks:
+            if written:
+                _require_restoring(way, target, restoring)
+            write_whole(way, (store, posixpath.join(folder, RESTORING)), until(way, restoring, 2).text())
+            written = True
             files.copy_disk(
                 (backups.store, posixpath.join(source, disk.file)),
                 (store, posixpath.join(folder, disk.file)),
@@ -648,30 +782,63 @@ def _restore(way: Way, backups: Backups, manifest: Manifest, target: Place, name
                 (backups.store, posixpath.join(source, manifest.nvram)),
                 (store, posixpath.join(folder, name + ".nvram")),
             )
-        text = restored_vmx(content.decode("utf-8", "replace"), manifest, name).encode("utf-8")
         files.write(store, posixpath.join(folder, name + ".vmx"), [text], len(text))
+        if written:
+            _require_restoring(way, target, restoring)
     except BaseException:
         with contextlib.suppress(EsxiError):
+            if written:
+                _require_restoring(way, target, restoring)
             files.remove(store, folder)
         raise
 
 
-def _exchange(way: Way, old: t.Optional[VmState], name: str, old_name: str, target: Place) -> None:
+def _require_restoring(way: Way, target: Place, manifest: Manifest) -> None:
+    """Raises EsxiWrongState if another run took the folder away."""
+    store, folder = target
+    there = manifest_from(way.files.read(store, posixpath.join(folder, RESTORING)))
+    if there is None or there.token != manifest.token:
+        raise EsxiWrongState(
+            "Restoring to %s" % store.datastore_path(folder),
+            "another run has taken it away",
+            remedy="Restore one machine at a time.",
+        )
+
+
+def _exchange(way: Way, old: t.Optional[VmState], name: str, old_name: str, target: Place) -> VmState:
     """Register the restored machine in the place of the old one, which goes only then."""
     store, folder = target
-    if old is not None:
-        way.rename(old, old_name)
+    path = store.datastore_path("%s/%s.vmx" % (folder, name))
     try:
-        way.register(name, store.datastore_path("%s/%s.vmx" % (folder, name)))
+        if old is not None:
+            way.rename(old, old_name)
+        way.register(name, path)
     except BaseException:
         with contextlib.suppress(EsxiError):
-            if old is not None:
-                way.rename(dataclasses.replace(old, name=old_name), name)
+            # Whatever the host said, it may have done it.
+            vm_id = way.registered().get(path)
+            if vm_id is not None:
+                way.unregister(vm_id)
+            with contextlib.suppress(EsxiError):
+                if old is not None:
+                    way.rename(dataclasses.replace(old, name=old_name), name)
             way.files.remove(store, folder)
         raise
     way.files.remove(store, posixpath.join(folder, RESTORING))
+    return _replace(way, dataclasses.replace(old, name=old_name) if old is not None else None, name)
+
+
+def _replace(way: Way, old: t.Optional[VmState], name: str) -> VmState:
+    """The restored machine starts with the host as the old one did, which goes then."""
+    way.vms.host()
+    new = way.vms.find(name)
+    if new is None:
+        raise EsxiError("VM %s: restoring it" % name, "the host registered it, but does not list it")
     if old is not None:
-        way.destroy(dataclasses.replace(old, name=old_name))
+        if old.autostart.enabled:
+            way.vms.set_autostart(new, Wanted(name, autostart=old.autostart.as_result()))
+        way.destroy(old)
+    return new
 
 
 # -- Removing one -----------------------------------------------------------------------------------
@@ -679,7 +846,7 @@ def _exchange(way: Way, old: t.Optional[VmState], name: str, old_name: str, targ
 
 def absent(module: AnsibleModule, way: Way, backups: Backups) -> Result:
     name = module.params["backup_name"]
-    there = name in backups.complete or name in backups.half
+    there = name in (*backups.complete, *backups.half, *backups.unreadable)
     result = _result(backups, there, removed=[name] if there else [])
     result["backups"] = [n for n in backups.names() if n != name]
     result["diff"]["after"] = {"backups": result["backups"]}
@@ -706,9 +873,13 @@ def work(module: AnsibleModule, session: Session) -> Result:
             "it cannot be the name of a folder",
             remedy="Use letters, digits and `._+-`, a letter or digit first.",
         )
+    require_name(params["name"], "name")
+    if params["new_name"]:
+        require_name(params["new_name"], "new_name")
+    folder = posixpath.join(clean_path(params["folder"], "folder"), params["name"])
     way = way_of(session, params["timeout_seconds"])
     store = datastore_named(way.files.datastores, params["datastore"])
-    backups = Backups(way, store, clean_path("%s/%s" % (params["folder"], params["name"]), "folder"))
+    backups = Backups(way, store, folder)
     states = {"present": present, "restored": restored, "absent": absent}
     return states[params["state"]](module, way, backups)
 

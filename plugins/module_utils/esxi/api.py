@@ -48,6 +48,9 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
 FREE_EDITIONS = ("esxBasic", "esx.hypervisor.free", "esxFree")
 """Keys of licences whose API only reads: seen on 5 to 7, and on 8."""
 
+HOSTNAME_MISMATCH, ADDRESS_MISMATCH = 62, 64
+"""OpenSSL's codes for a certificate that may be trusted, but has other names."""
+
 
 @dataclass(frozen=True)
 class Licence:
@@ -195,7 +198,8 @@ class ApiSession:
                     raise lost from None
                 raise
             if answer.status >= 400:
-                raise _http_error(asked, where, answer.status, body.decode("utf-8", "replace"))
+                free = self._licence is not None and not self._licence.api_writes
+                raise _http_error(asked, where, answer.status, body.decode("utf-8", "replace"), free)
             return body
 
     # -- Reading
@@ -211,23 +215,14 @@ class ApiSession:
         ]
         return self._retrieve("Reading %s" % asked, specs)
 
-    def read_all(
-        self, asked: str, *wanted: Objects, extra: t.Optional[t.Mapping[t.Any, t.Sequence[str]]] = None
-    ) -> t.Dict[t.Any, Properties]:
-        """Properties of every object of these types below the root folder, and of `extra` objects, in one call."""
+    def read_all(self, asked: str, *wanted: Objects) -> t.Dict[t.Any, Properties]:
+        """Properties of every object of these types below the root folder, in one call."""
         collector = vmodl.query.PropertyCollector
         tree = collector.FilterSpec(
             objectSet=[collector.ObjectSpec(obj=self.content.rootFolder, skip=False, selectSet=_whole_inventory())],
             propSet=[collector.PropertySpec(type=o.kind, pathSet=list(o.properties)) for o in wanted],
         )
-        others = [
-            collector.FilterSpec(
-                objectSet=[collector.ObjectSpec(obj=obj)],
-                propSet=[collector.PropertySpec(type=type(obj), pathSet=list(properties))],
-            )
-            for obj, properties in (extra or {}).items()
-        ]
-        return self._retrieve("Reading %s" % asked, [tree, *others])
+        return self._retrieve("Reading %s" % asked, [tree])
 
     def _retrieve(self, asked: str, specs: t.List[t.Any]) -> t.Dict[t.Any, Properties]:
         collector = self.content.propertyCollector
@@ -325,6 +320,12 @@ def _readable_errors(asked: str, connection: EsxiConnection) -> t.Iterator[None]
     except vmodl.MethodFault as fault:
         raise error_of(asked, fault) from fault
     except ssl.SSLCertVerificationError as error:
+        if error.verify_code in (HOSTNAME_MISMATCH, ADDRESS_MISMATCH):
+            raise EsxiUntrusted(
+                asked,
+                "the certificate of %s is another host's (%s)" % (where, error.verify_message),
+                remedy="Set `hostname` to a name in the certificate, or give the host one that has this name.",
+            ) from error
         raise EsxiUntrusted(
             asked,
             "the certificate of %s is not trusted (%s)" % (where, error.verify_message),
@@ -333,16 +334,18 @@ def _readable_errors(asked: str, connection: EsxiConnection) -> t.Iterator[None]
     except socket.timeout as error:
         answer = "%s did not answer within %d s" % (where, connection.connection_timeout_seconds)
         raise EsxiUnreachable(asked, answer) from error
-    except (OSError, http.client.HTTPException, vmodl.RuntimeFault) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise EsxiUnreachable(asked, "%s cannot be reached (%s)" % (where, error or type(error).__name__)) from error
 
 
-def _http_error(asked: str, where: str, status: int, text: str) -> EsxiError:
+def _http_error(asked: str, where: str, status: int, text: str, free: bool) -> EsxiError:
     said = " ".join(re.sub(r"<[^>]+>", " ", text).split())[:300]
     if status == 507 or re.search(r"no space|insufficient.*space|not enough space", said, re.IGNORECASE):
         fault = "NoDiskSpace"
     else:
-        fault = {401: "InvalidLogin", 403: "RestrictedVersion", 404: "FileNotFound"}.get(status, "HttpFault")
+        fault = {401: "InvalidLogin", 403: "RestrictedVersion" if free else "NoPermission", 404: "FileNotFound"}.get(
+            status, "HttpFault"
+        )
     return error_for(asked, fault, "%s answered %d %s" % (where, status, said))
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import re
 import typing as t
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 
 from ansible_collections.edge.rack.plugins.module_utils.esxi import vm_vmx
+from ansible_collections.edge.rack.plugins.module_utils.esxi.errors import EsxiSettingsError, EsxiWrongState
 from ansible_collections.edge.rack.plugins.module_utils.esxi.vmx import Vmx
 
 MANIFEST = "backup.json"
@@ -22,6 +23,10 @@ RESTORING = "restoring.json"
 RESTORED_FROM = "edge.rack.restoredFrom"
 """A setting of a restored machine, so that it is not restored twice."""
 SNAPSHOT = "edge.rack backup"
+PARTIAL = ".partial"
+"""What a file is called while it is written."""
+MOST_LETTERS = 80
+"""Of a machine's name, on ESXi."""
 
 # What belongs to the running machine that once was.
 _STALE = ("sched.swap.derivedName", "vmxstats.filename", "migrate.hostlog", "checkpoint.vmState", "extendedConfigFile")
@@ -54,24 +59,58 @@ class Manifest:
     running: bool = False
     vmx_sha256: str = ""
     complete: bool = False
+    token: str = ""
+    """Of the run that is at it, until it is through."""
+    until: int = 0
+    """The end of what that run does now, by the host's clock: until then no other run takes it away."""
 
     def text(self) -> bytes:
         return (json.dumps({"format": 1, **asdict(self)}, indent=2, sort_keys=True) + "\n").encode()
 
     def as_result(self) -> t.Dict[str, t.Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name not in ("token", "until")}
 
 
 def manifest_from(text: bytes) -> t.Optional[Manifest]:
     """None for what is no whole manifest."""
     try:
-        fields = json.loads(text)
-        if fields.pop("format") != 1:
+        given = json.loads(text)
+        if given.pop("format") != 1:
             return None
-        fields["disks"] = tuple(DiskCopy(**disk) for disk in fields["disks"])
-        return Manifest(**fields)
+        disks = tuple(DiskCopy(**_known(DiskCopy, disk)) for disk in given["disks"])
+        return Manifest(**{**_known(Manifest, given), "disks": disks, "until": int(given.get("until", 0))})
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _known(kind: t.Any, given: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
+    """Without what a later version may have added."""
+    names = [field.name for field in fields(kind)]
+    return {name: value for name, value in given.items() if name in names}
+
+
+def require_name(name: str, option: str) -> None:
+    """Raises EsxiSettingsError for what is no name of a virtual machine, and so none of its folder."""
+    good = re.fullmatch(r"[^\x00-\x1f\x7f/\\%%]{1,%d}" % MOST_LETTERS, name)
+    if not good or name != name.strip() or name.startswith("."):
+        raise EsxiSettingsError(
+            "Reading `%s` %r" % (option, name),
+            "it takes no /, \\ or %%, no blank at an end, no dot at the beginning, and %d letters at most"
+            % MOST_LETTERS,
+            remedy="Correct `%s`." % option,
+        )
+
+
+def replaced_name(name: str, manifest: Manifest) -> str:
+    """Of the old machine until the restored one is registered."""
+    return "%s (replaced by %s)" % (name, manifest.name)
+
+
+def require_free(manifest: t.Optional[Manifest], now: int, asked: str, remedy: str) -> None:
+    """Raises EsxiWrongState while another run is at what this manifest lies in."""
+    if manifest is not None and manifest.until > now:
+        until = datetime.fromtimestamp(manifest.until, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+        raise EsxiWrongState(asked, "another run is at it, until %s at most" % until, remedy=remedy)
 
 
 def name_by_time(now: datetime) -> str:
@@ -82,6 +121,15 @@ def outdated(manifests: t.Iterable[Manifest], keep: t.Optional[int]) -> t.List[M
     """The complete ones beyond the last `keep`, the oldest first."""
     complete = sorted((m for m in manifests if m.complete), key=lambda m: (m.time, m.name))
     return [] if keep is None else complete[: max(len(complete) - keep, 0)]
+
+
+def require_utf8(vmx: Vmx, asked: str) -> None:
+    """Raises EsxiWrongState for a .vmx that cannot be written anew: only UTF-8 is written here."""
+    encoding = vmx.get(".encoding", "UTF-8")
+    if encoding.upper() not in ("UTF-8", "UTF8"):
+        raise EsxiWrongState(
+            asked, "its .vmx is written in %s" % encoding, remedy="Change the VM once in the host's own client."
+        )
 
 
 def independent_disks(vmx: Vmx) -> t.List[str]:
@@ -95,6 +143,7 @@ def restored_vmx(text: str, manifest: Manifest, name: str) -> str:
     Under its old name it is the same machine; under another it is a new one, with a new UUID and new MAC addresses.
     """
     vmx = Vmx.parse(text)
+    require_utf8(vmx, "VM %s: restoring it from %s" % (name, manifest.name))
     for key in _STALE:
         vmx.remove(key)
     vmx.set("displayName", name)

@@ -50,6 +50,16 @@ class ApiWay:
         snapshot = vim.vm.Snapshot(snapshot_id, self.session.stub)
         self.session.run(asked, self.timeout_seconds, snapshot.RemoveSnapshot_Task, False, True)
 
+    def registered(self) -> t.Dict[str, str]:
+        """The .vmx of every machine, and its id."""
+        rows = self.session.read_all("the machines", Objects(vim.VirtualMachine, ("summary.config.vmPathName",)))
+        return {row.get("summary.config.vmPathName") or "": obj._GetMoId() for obj, row in rows.items()}
+
+    def unregister(self, vm_id: str) -> None:
+        """Its files stay."""
+        vm = vim.VirtualMachine(vm_id, self.session.stub)
+        self.session.call("Taking the VM %s from the inventory" % vm_id, vm.UnregisterVM)
+
     def register(self, name: str, path: str) -> None:
         rows = self.session.read_all(
             "the host",

@@ -10,11 +10,12 @@ import posixpath
 import time
 import typing as t
 
-from ansible_collections.edge.rack.plugins.module_utils.esxi.backup import snapshots_in
+from ansible_collections.edge.rack.plugins.module_utils.esxi.backup import require_utf8, snapshots_in
 from ansible_collections.edge.rack.plugins.module_utils.esxi.datastores import split_datastore_path
 from ansible_collections.edge.rack.plugins.module_utils.esxi.dump import number_of_cell
 from ansible_collections.edge.rack.plugins.module_utils.esxi.errors import EsxiTimeout
 from ansible_collections.edge.rack.plugins.module_utils.esxi.files import ShellFiles
+from ansible_collections.edge.rack.plugins.module_utils.esxi.inventory import GET_ALL_VMS, vms_in
 from ansible_collections.edge.rack.plugins.module_utils.esxi.shell import ShellSession, quote
 from ansible_collections.edge.rack.plugins.module_utils.esxi.vm import VmState
 from ansible_collections.edge.rack.plugins.module_utils.esxi.vm_ssh import ShellVms
@@ -63,6 +64,15 @@ class ShellWay:
                 raise EsxiTimeout("VM %s: %s" % (state.name, doing), "not done within %d s" % self.timeout_seconds)
             time.sleep(POLL_SECONDS)
 
+    def registered(self) -> t.Dict[str, str]:
+        """The .vmx of every machine, and its id."""
+        return {vm.path: vm.id for vm in vms_in(self.session.run(*GET_ALL_VMS))}
+
+    def unregister(self, vm_id: str) -> None:
+        """Its files stay."""
+        asked = "Taking the VM %s from the inventory" % vm_id
+        self.session.run("vim-cmd", "vmsvc/unregister", vm_id, asked=asked).checked()
+
     def register(self, name: str, path: str) -> None:
         asked = "VM %s: registering %s" % (name, path)
         self.session.run("vim-cmd", "solo/registervm", self._host_path(path), name, asked=asked).checked()
@@ -71,6 +81,7 @@ class ShellWay:
         """Only the name that people see; its files keep theirs."""
         path = self._host_path(state.path)
         vmx = Vmx.parse(self.session.run("cat", path, asked="VM %s: reading its .vmx" % state.name).checked())
+        require_utf8(vmx, "VM %s: renaming it to %s" % (state.name, name))
         vmx.set("displayName", name)
         self.session.write(path, [vmx.text().encode("utf-8")])
         self._vim_cmd("renaming it to %s" % name, "vmsvc/reload", state)

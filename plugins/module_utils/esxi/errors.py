@@ -48,6 +48,10 @@ class EsxiRestricted(EsxiError):
     remedy = "The free edition's API only reads: use `transport: auto` or `transport: ssh`."
 
 
+class EsxiForbidden(EsxiError):
+    remedy = "Give the user the permission, or take the host out of lockdown mode."
+
+
 class EsxiNotFound(EsxiError):
     remedy = "Check the name; esxi_host_info lists what the host has."
 
@@ -72,6 +76,7 @@ class EsxiTimeout(EsxiError):
 
 KINDS = {
     "RestrictedVersion": EsxiRestricted,
+    "NoPermission": EsxiForbidden,
     "InvalidLogin": EsxiLoginRefused,
     "NotFound": EsxiNotFound,
     "FileNotFound": EsxiNotFound,

@@ -121,6 +121,17 @@ class ApiFiles:
             force=False,
         )
 
+    def now(self) -> int:
+        """The host's clock, in seconds."""
+        instance = vim.ServiceInstance("ServiceInstance", self.session.stub)
+        return int(self.session.call("Reading the host's clock", instance.CurrentTime).timestamp())
+
+    def make_new_folder(self, datastore: Datastore, folder: str) -> None:
+        """In a folder that is there; raises EsxiExists where the name is taken."""
+        place = datastore.datastore_path(folder)
+        asked = "Making the folder %s" % place
+        self.session.call(asked, self._manager.MakeDirectory, name=place, datacenter=self.datacenter)
+
     def make_folder(self, datastore: Datastore, folder: str) -> None:
         if not folder:
             return
@@ -177,8 +188,12 @@ class ShellFiles:
         self.datastores = read_datastores(session)
 
     def free_bytes(self, datastore: Datastore) -> int:
-        """As it was when the datastores were read."""
-        return datastore.free_bytes
+        """As it is now."""
+        return read_datastores(self.session)[datastore.name].free_bytes
+
+    def now(self) -> int:
+        """The host's clock, in seconds."""
+        return int(self.session.run("date", "+%s").checked())
 
     def list(self, datastore: Datastore, folder: str) -> t.Dict[str, Entry]:
         """What lies in a folder, by name; nothing where there is no such folder."""
@@ -215,6 +230,13 @@ class ShellFiles:
     def sha256(self, datastore: Datastore, path: str, timeout_seconds: float = FILE_SECONDS) -> str:
         place = datastore.host_path(path)
         return self.session.run("sha256sum", place, timeout_seconds=timeout_seconds).checked().split()[0].lstrip("\\")
+
+    def make_new_folder(self, datastore: Datastore, folder: str) -> None:
+        """In a folder that is there; raises EsxiExists where the name is taken."""
+        output = self.session.run("mkdir", datastore.host_path(folder))
+        if "File exists" in output.text:
+            raise EsxiExists("Making the folder %s" % datastore.datastore_path(folder), "it is there already")
+        output.checked()
 
     def make_folder(self, datastore: Datastore, folder: str) -> None:
         self.session.run("mkdir", "-p", datastore.host_path(folder)).checked()

@@ -10,6 +10,9 @@ import re
 import typing as t
 from dataclasses import dataclass
 
+if t.TYPE_CHECKING:
+    from ansible_collections.edge.rack.plugins.module_utils.esxi.shell import Output
+
 GET_ALL_VMS = ("vim-cmd", "vmsvc/getallvms")
 
 # `1      x8     [pve-esx] x8/x8.vmx   centos9_64Guest   vmx-20   annotation`. Names hold spaces, and annotations
@@ -45,6 +48,11 @@ def parse_vms(text: str) -> t.List[RegisteredVm]:
         )
         for row in _ROW.finditer(text)
     ]
+
+
+def vms_in(output: Output) -> t.List[RegisteredVm]:
+    """A list with its heading is whole: people's notes in it may read like errors."""
+    return parse_vms(output.text if "Vmid" in output.text else output.checked())
 
 
 def invalid_vms(text: str) -> t.List[str]:

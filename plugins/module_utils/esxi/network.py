@@ -58,6 +58,8 @@ class Network:
     nics: t.Tuple[str, ...] = ()
     specs: t.Dict[str, t.Any] = field(default_factory=dict, compare=False, repr=False)
     """The API's specification of each switch, for a change has to give all of it again."""
+    group_specs: t.Dict[str, t.Any] = field(default_factory=dict, compare=False, repr=False)
+    """And of each port group."""
     manager: t.Any = field(default=None, compare=False, repr=False)
     """The API's object which changes networks."""
 
@@ -97,6 +99,7 @@ def network_of(rows: t.Mapping[t.Any, Properties]) -> Network:
         {row.device: row.portgroup or "" for row in host.get("config.network.vnic") or []},
         tuple(sorted(row.device for row in host.get("config.network.pnic") or [])),
         {row.name: row.spec for row in host.get("config.network.vswitch") or []},
+        {row.spec.name: row.spec for row in host.get("config.network.portgroup") or []},
         host.get("configManager.networkSystem"),
     )
 

@@ -10,6 +10,7 @@ Check mode, the diff, the gate before a power cycle and the ways that apply it a
 from __future__ import annotations
 
 import re
+import time
 import typing as t
 from dataclasses import dataclass, field, replace
 
@@ -127,6 +128,8 @@ class VmState:
     hostname: str = ""
     unfinished: bool = False
     """A creation was cut off: the marker is still there."""
+    marker: str = ""
+    """What it says: the token of the run that creates the machine, and until when that run may be at it."""
 
     @property
     def is_off(self) -> bool:
@@ -580,6 +583,35 @@ def _autostart(state: t.Optional[VmState], wanted: Wanted, autostart_enabled: bo
     if new.enabled and not autostart_enabled:
         changes.append(Change("autostart of the host", False, True, "autostart"))
     return changes
+
+
+def require_no_snapshot(name: str, snapshots: t.Sequence[str]) -> None:
+    """Raises EsxiWrongState."""
+    if snapshots:
+        raise EsxiWrongState(
+            "VM %s: growing a disk" % name,
+            "it has the snapshot %s" % ", ".join(snapshots),
+            remedy="Remove its snapshots first; a disk below one cannot grow.",
+        )
+
+
+def require_remains(name: str, marker: str, host_seconds: int, wrong: str, remedy: str) -> None:
+    """Refuse to remove what has the marker and is no rest of a creation, for what is `wrong` then, or not yet one.
+
+    Raises EsxiWrongState.
+    """
+    asked = "VM %s: removing the rest of its creation" % name
+    if wrong:
+        raise EsxiWrongState(asked, "it has the marker of one, but %s" % wrong, remedy="To keep it, %s." % remedy)
+    words = marker.split()
+    until = int(words[1]) if len(words) == 2 and words[1].isdigit() else 0
+    if until > host_seconds:
+        told = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(until))
+        raise EsxiWrongState(
+            asked,
+            "another run may be creating it until %s" % told,
+            remedy="Wait for that run. If it is dead, remove the folder and the VM in it yourself, or wait until then.",
+        )
 
 
 def tools_word(status: t.Optional[str]) -> str:

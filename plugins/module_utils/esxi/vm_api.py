@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import time
 import typing as t
 from dataclasses import replace
@@ -34,6 +35,8 @@ from ansible_collections.edge.rack.plugins.module_utils.esxi.vm import (
     Wanted,
     autostart_of,
     changed_keys,
+    require_no_snapshot,
+    require_remains,
 )
 
 VM_PROPERTIES = (
@@ -109,6 +112,36 @@ class ApiVms:
         """What a creation leaves that is cut off is always a registered machine here, with the marker."""
         return False
 
+    def require_changeable(self, state: VmState, changes: t.Sequence[Change]) -> None:
+        """Raises EsxiWrongState for a disk that shall grow and has a snapshot."""
+        if any(change.kind == "disk_size" for change in changes):
+            row = self.session.read("the snapshots of VM %s" % state.name, {self._vm: ("snapshot",)}).get(self._vm, {})
+            tree = row["snapshot"].rootSnapshotList if row.get("snapshot") is not None else []
+            require_no_snapshot(state.name, [snapshot.name for snapshot in tree])
+
+    def require_remains(self, state: t.Optional[VmState], name: str) -> None:
+        """The marker alone does not tell that something may be removed.
+
+        Raises EsxiWrongState.
+        """
+        if state is None:
+            return
+        asked = "the files of VM %s" % name
+        # The host itself looks only now and then.
+        self.session.call("Reading %s" % asked, self._vm.RefreshStorageInfo)
+        layout = self.session.read(asked, {self._vm: ("layoutEx",)}).get(self._vm, {}).get("layoutEx")
+        wrong = ""
+        if not state.is_off:
+            wrong = "it is %s" % state.power_state
+        elif any(file.type == "log" for file in getattr(layout, "file", None) or []):
+            wrong = "it was on already"
+        require_remains(name, state.marker, self._now(), wrong, "remove its setting %s" % vm_spec.MARKER)
+
+    def _now(self) -> int:
+        """The host's clock."""
+        instance = vim.ServiceInstance("ServiceInstance", self.session.stub)
+        return int(self.session.call("Reading the host's clock", instance.CurrentTime).timestamp())
+
     def require_place(self, wanted: Wanted) -> None:
         """The host chooses a folder that is free."""
 
@@ -166,7 +199,9 @@ class ApiVms:
         asked = "VM %s: creating it" % wanted.name
         folder = next(row["vmFolder"] for obj, row in self._rows.items() if isinstance(obj, vim.Datacenter))
         pool = next(row["resourcePool"] for obj, row in self._rows.items() if isinstance(obj, vim.ComputeResource))
-        spec = vm_spec.creation(wanted, changed_keys(None, wanted), image)
+        token = secrets.token_hex(8)
+        marker = "%s %d" % (token, self._now() + self.timeout_seconds)
+        spec = vm_spec.creation(wanted, changed_keys(None, wanted), image, marker)
         self._vm = None
         try:
             if image is None:
@@ -177,18 +212,19 @@ class ApiVms:
             state = self._read(self._vm, wanted.name)
             self._reconfigure("VM %s: finishing it" % wanted.name, vm_spec.completion(self._config, state, wanted))
         except BaseException:
-            self._take_away(wanted.name)
+            self._take_away(wanted.name, token)
             raise
         actions.append("create")
         return self._read(self._vm, wanted.name)
 
-    def _take_away(self, name: str) -> None:
+    def _take_away(self, name: str, token: str) -> None:
         """What was begun goes, as far as the host still answers; the error that is on its way is the one to see."""
         vm, self._vm = self._vm, None
         if vm is not None:
             with contextlib.suppress(EsxiError):
                 asked = "VM %s: removing what was begun" % name
-                self.session.run(asked, self.timeout_seconds, vm.Destroy_Task)
+                if self._read(vm, name).marker.startswith(token):
+                    self.session.run(asked, self.timeout_seconds, vm.Destroy_Task)
 
     def _import(self, asked: str, spec: t.Any, folder: t.Any, pool: t.Any, image: Image) -> None:
         lease = self.session.call(asked, pool.ImportVApp, vim.vm.VmImportSpec(configSpec=spec), folder)
@@ -230,12 +266,10 @@ class ApiVms:
                 self.session.call("telling how far the upload is", lease.Progress, sent * 100 // image.length)
 
     def remove_remains(self, state: t.Optional[VmState], name: str) -> None:
-        """Remove a machine whose creation was cut off: it has the marker.
+        """Remove a machine whose creation was cut off: `require_remains` looked at it.
 
         While the lease of its upload lives the host refuses; when the lease ends, the host removes the machine itself.
         """
-        if state is not None and not state.is_off:
-            self.power_off(state)
         deadline = time.monotonic() + LEASE_SECONDS
         while True:
             try:

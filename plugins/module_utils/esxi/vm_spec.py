@@ -14,7 +14,8 @@ from ansible_collections.edge.rack.plugins.module_utils.esxi.image import Image
 from ansible_collections.edge.rack.plugins.module_utils.esxi.vm import Change, Disk, Nic, VmState, Wanted, tools_word
 
 MARKER = "edge.rack.creating"
-"""A setting that a machine has from the first moment of its creation to the last."""
+"""A setting that a machine has from the first moment of its creation to the last: `TOKEN UNTIL`, who creates it, and
+until which second of the host's clock that may last."""
 SCSI_KEY, SATA_KEY = 1000, 15000
 """ESXi gives the first controller of each kind these keys anyway."""
 RESERVED_UNIT = 7
@@ -52,6 +53,7 @@ def state_of(vmid: str, config: t.Any, row: Properties) -> VmState:
         address=usable_address([row.get("guest.ipAddress") or "", *nets]),
         hostname=row.get("guest.hostName") or "",
         unfinished=bool(extra.get(MARKER)),
+        marker=extra.get(MARKER) or "",
     )
 
 
@@ -95,7 +97,7 @@ def _boot_order(options: t.Any) -> t.Tuple[str, ...]:
 # -- Writing
 
 
-def creation(wanted: Wanted, keys: t.Mapping[str, str], image: t.Optional[Image]) -> t.Any:
+def creation(wanted: Wanted, keys: t.Mapping[str, str], image: t.Optional[Image], marker: str) -> t.Any:
     """A new machine, with the marker. Of one with an image only the image's disk: it comes by an upload."""
     devices = [
         vim.vm.device.ParaVirtualSCSIController(
@@ -119,7 +121,7 @@ def creation(wanted: Wanted, keys: t.Mapping[str, str], image: t.Optional[Image]
         annotation=wanted.annotation,
         files=vim.vm.FileInfo(vmPathName="[%s]" % wanted.datastore),
         deviceChange=changes,
-        extraConfig=_options({MARKER: "1", **keys}),
+        extraConfig=_options({MARKER: marker, **keys}),
     )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import posixpath
 import re
+import secrets
+import time
 import typing as t
 from dataclasses import replace
 
@@ -35,7 +37,7 @@ from ansible_collections.edge.rack.plugins.module_utils.esxi.inventory import (
     GET_ALL_VMS,
     RegisteredVm,
     invalid_vms,
-    parse_vms,
+    vms_in,
 )
 from ansible_collections.edge.rack.plugins.module_utils.esxi.network import INTERFACES, PORT_GROUPS
 from ansible_collections.edge.rack.plugins.module_utils.esxi.shell import Output, ShellSession, quote
@@ -50,14 +52,23 @@ from ansible_collections.edge.rack.plugins.module_utils.esxi.vm import (
     Wanted,
     autostart_of,
     changed_keys,
+    require_no_snapshot,
+    require_remains,
     tools_word,
 )
 from ansible_collections.edge.rack.plugins.module_utils.esxi.vmx import Vmx
 
 MARKER = ".edge-rack-creating"
-"""A file that lies in a machine's folder from the first moment of its creation to the last."""
+"""A file in a machine's folder from the first moment of its creation until it is registered: `TOKEN UNTIL`, who creates
+it, and until which second of the host's clock that may last."""
+LOG = "vmware.log"
+"""It lies in the folder of a machine that was on."""
 UPLOAD = ".edge-rack-upload.vmdk"
 POLL_SECONDS = 2.0
+QUESTION_SECONDS = 30
+"""So long a power on is left alone before it is looked whether the host waits for an answer."""
+SLOW_BYTES_PER_SECOND = 1 << 20
+"""An upload may be as slow."""
 DESCRIPTOR_BYTES = "4096"
 DISK_FORMATS = {"thin": "thin", "thick": "zeroedthick", "eagerzeroedthick": "eagerzeroedthick"}
 POWER_STATES = {"Powered on": "poweredon", "Powered off": "poweredoff", "Suspended": "suspended"}
@@ -77,7 +88,7 @@ class ShellVms:
         self._datastores: t.Mapping[str, Datastore] = {}
         self._vmx = Vmx()
         self._vm = None  # type: t.Optional[RegisteredVm]
-        self._folders = {}  # type: t.Dict[str, bool]
+        self._folders = {}  # type: t.Dict[str, t.Optional[str]]
 
     # -- Reading
 
@@ -93,10 +104,8 @@ class ShellVms:
             ("vim-cmd", AUTOSTART + "get_autostartseq"),
             timeout_seconds=self.timeout_seconds,
         )
-        # A list with its heading is whole; people's notes in it may read like errors.
-        vms = outputs[0].text if "Vmid" in outputs[0].text else outputs[0].checked()
         filesystems, port_groups, interfaces, licence, defaults, sequence = (o.checked() for o in outputs[1:])
-        self._vms, self._invalid = parse_vms(vms), invalid_vms(vms)
+        self._vms, self._invalid = vms_in(outputs[0]), invalid_vms(outputs[0].text)
         self._datastores = datastores_from_csv(filesystems)
         self._autostart = _autostarts(parse_dump(sequence))
         self.autostart_enabled = bool((parse_dump(defaults) or {}).get("enabled"))
@@ -129,19 +138,52 @@ class ShellVms:
 
     def remains(self, name: str) -> bool:
         """Whether a creation that was cut off left folders; one command. Other folders of the name are noted."""
-        stores = list(self._datastores.values())
-        listings = self.session.run_all(*(("ls", "-a", store.host_path(name)) for store in stores))
+        folders = [store.host_path(name) for store in self._datastores.values()]
+        outputs = self.session.run_all(
+            *(("test", "-e", folder) for folder in folders),
+            *(("cat", posixpath.join(folder, MARKER)) for folder in folders),
+        )
+        there, markers = outputs[: len(folders)], outputs[len(folders) :]
         self._folders = {
-            store.host_path(name): MARKER in listing.text.splitlines()
-            for store, listing in zip(stores, listings, strict=True)
-            if listing.code == 0
+            folder: marker.text.strip() if marker.code == 0 else None
+            for folder, found, marker in zip(folders, there, markers, strict=True)
+            if found.code == 0
         }
-        return any(self._folders.values())
+        return any(marker is not None for marker in self._folders.values())
+
+    def require_remains(self, state: t.Optional[VmState], name: str) -> None:
+        """The marker alone does not tell that something may be removed.
+
+        Raises EsxiWrongState.
+        """
+        for folder, marker in self._marked(state).items():
+            now, log = self.session.run_all(("date", "+%s"), ("test", "-e", posixpath.join(folder, LOG)))
+            vmid = state.id if state is not None else ""
+            others = [vm.name for vm in self._vms if vm.id != vmid and self._folder_of(vm) == folder]
+            wrong = ""
+            if state is not None and not state.is_off:
+                wrong = "it is %s" % state.power_state
+            elif others:
+                wrong = "the VM %s lies in its folder" % ", ".join(others)
+            elif log.code == 0:
+                wrong = "it was on already"
+            remedy = "remove the file %s on the host" % posixpath.join(folder, MARKER)
+            require_remains(name, marker, int(now.checked()), wrong, remedy)
+
+    def _marked(self, state: t.Optional[VmState]) -> t.Dict[str, str]:
+        """The folders with the marker, and what it says."""
+        if state is not None:
+            return {posixpath.dirname(self._host_path(state.path)): state.marker}
+        return {folder: marker for folder, marker in self._folders.items() if marker is not None}
+
+    def _folder_of(self, vm: RegisteredVm) -> str:
+        name, file = split_datastore_path(vm.path)
+        return posixpath.dirname(self._datastores[name].host_path(file)) if name in self._datastores else ""
 
     def require_place(self, wanted: Wanted) -> None:
         """Raises EsxiExists for a folder that is in the way of a new machine, and not ours."""
         folder = self._folder(wanted)
-        if self._folders.get(folder) is False:
+        if folder in self._folders and self._folders[folder] is None:
             invalid = " (the host cannot read the machines %s)" % ", ".join(self._invalid) if self._invalid else ""
             raise EsxiExists(
                 "VM %s: creating it" % wanted.name,
@@ -149,6 +191,22 @@ class ShellVms:
                 % (wanted.datastore, wanted.name, invalid),
                 remedy="Register what is in it, or remove it, or choose another name.",
             )
+
+    def require_changeable(self, state: VmState, changes: t.Sequence[Change]) -> None:
+        """What a change would break: a .vmx that is not UTF-8, a disk below a snapshot.
+
+        Raises EsxiWrongState.
+        """
+        encoding = self._vmx.get(".encoding", "UTF-8")
+        if any(change.kind != "autostart" for change in changes) and encoding.upper() not in ("UTF-8", "UTF8"):
+            raise EsxiWrongState(
+                "VM %s: changing its .vmx" % state.name,
+                "it is written in %s" % encoding,
+                remedy="Only UTF-8 is written here: change the VM once in the host's own client.",
+            )
+        if any(change.kind == "disk_size" for change in changes):
+            text = self._vim_cmd("VM %s: looking for snapshots" % state.name, "vmsvc/snapshot.get")
+            require_no_snapshot(state.name, re.findall(r"-Snapshot Name\s*: (.*?)\s*$", text, re.MULTILINE))
 
     def require_file(self, path: str, asked: str) -> None:
         """Raises EsxiNotFound for a file that is not on its datastore."""
@@ -166,11 +224,11 @@ class ShellVms:
 
     def _read(self, vm: RegisteredVm) -> VmState:
         path = self._host_path(vm.path)
-        text, power, guest, listing = self.session.run_all(
+        text, power, guest, marker = self.session.run_all(
             ("cat", path),
             ("vim-cmd", "vmsvc/power.getstate", vm.id),
             ("vim-cmd", "vmsvc/get.guest", vm.id),
-            ("ls", "-a", posixpath.dirname(path)),
+            ("cat", posixpath.join(posixpath.dirname(path), MARKER)),
             timeout_seconds=self.timeout_seconds,
         )
         if text.code != 0:
@@ -179,7 +237,14 @@ class ShellVms:
                 "the host knows it but cannot read %s" % vm.path,
                 remedy="If it is gone for good: `vim-cmd vmsvc/unregister %s` on the host." % vm.id,
             )
-        self._vm, self._vmx = vm, Vmx.parse(text.text)
+        vmx = Vmx.parse(text.text)
+        if vmx.get("displayName", vm.name) != vm.name:
+            raise EsxiWrongState(
+                "VM %s: reading it" % vm.name,
+                "the host lists it with %s, which belongs to the VM %s" % (vm.path, vmx.get("displayName")),
+                remedy="See `vim-cmd %s` on the host: a VM's notes may look like another VM." % GET_ALL_VMS[1],
+            )
+        self._vm, self._vmx = vm, vmx
         state = VmState(
             name=vm.name,
             id=vm.id,
@@ -198,7 +263,8 @@ class ShellVms:
             boot_order=vm_vmx.boot_order_of(self._vmx),
             guestinfo=self._vmx.below("guestinfo."),
             autostart=self._autostart.get(vm.id, Autostart()),
-            unfinished=MARKER in listing.text.splitlines(),
+            unfinished=marker.code == 0,
+            marker=marker.text.strip() if marker.code == 0 else "",
         )
         return _with_guest(state, guest)
 
@@ -219,50 +285,73 @@ class ShellVms:
         """Make a machine, whole or not at all.
 
         A marker lies in its folder until it is registered: should this process be killed meanwhile, the next run knows
-        what it may take away.
+        what it may take away. Who makes the folder has it alone, and goes on only while the marker has its token.
         """
         asked = "VM %s: creating it" % wanted.name
-        folder = self._folder(wanted)
-        begin = "mkdir %s && : > %s" % (quote(folder), quote(posixpath.join(folder, MARKER)))
-        output = self.session.script(begin, asked)
+        folder, token, vmid = self._folder(wanted), secrets.token_hex(8), ""
+        # What `mkdir` says tells that the folder is there; what a full datastore did not take goes again.
+        begin = "mkdir %s || exit 1\n%s || { rm -f %s*; rmdir %s; exit 1; }"
+        words = (quote(folder), self._mark(folder, token), quote(posixpath.join(folder, MARKER)), quote(folder))
+        output = self.session.script(begin % words, asked)
         if "File exists" in output.text:
             raise EsxiExists(asked, "the folder [%s] %s is there already" % (wanted.datastore, wanted.name))
         output.checked()
         path = posixpath.join(folder, wanted.name + ".vmx")
         try:
-            disks = self._create_disks(wanted, folder, image, actions)
+            disks = self._create_disks(wanted, folder, token, image, actions)
+            self._hold(asked, folder, token)
             hardware = vm_vmx.hardware_version(self._release())
             vmx = vm_vmx.new_vmx(wanted, changed_keys(None, wanted), disks, self._datastores, hardware)
             self.session.write(path, [vmx.text().encode("utf-8")])
-            vmid = self._register(asked, path)
+            vmid = self._register(asked, path, token)
             state = self._whole(asked, wanted, vmid)
-            self.session.run("rm", posixpath.join(folder, MARKER), asked=asked).checked()
         except BaseException:
             # The error that is on its way is the one to see; what cannot be removed now, the next run removes.
             with contextlib.suppress(EsxiError):
-                self._take_away(wanted.name, self._ids_at(path), folder)
+                if vmid:
+                    self._take_away(wanted.name, [vmid], folder, _unmarked(folder))
+                else:
+                    self._take_away(wanted.name, self._ids_at(path), folder, _ours(folder, quote(token) + "*"))
             raise
         actions.append("create")
-        return replace(state, unfinished=False)
+        return state
+
+    def _mark(self, folder: str, token: str, more_seconds: int = 0) -> str:
+        """Shell that writes the marker: by its name it is whole or not there."""
+        marker = posixpath.join(folder, MARKER)
+        words = (quote(token), self.timeout_seconds + more_seconds, quote(marker + ".new"))
+        return "echo %s $(($(date +%%s) + %d)) > %s && mv %s %s" % (*words, quote(marker + ".new"), quote(marker))
+
+    def _hold(self, asked: str, folder: str, token: str, more_seconds: int = 0) -> None:
+        """Before each long step: the folder is still this run's, and is so until the step's deadline."""
+        self.session.script(
+            _ours(folder, quote(token) + "*") + self._mark(folder, token, more_seconds), asked
+        ).checked()
 
     def _release(self) -> str:
         rows = rows_of_csv(self.session.run("esxcli", "--formatter=csv", "system", "version", "get").checked())
         return rows[0].get("Version", "") if rows else ""
 
-    def _create_disks(self, wanted: Wanted, folder: str, image: t.Optional[Image], actions: t.List[str]) -> t.List[str]:
+    def _create_disks(
+        self, wanted: Wanted, folder: str, token: str, image: t.Optional[Image], actions: t.List[str]
+    ) -> t.List[str]:
         names = [wanted.name + ("_%d" % i if i else "") + ".vmdk" for i in range(len(wanted.disks or ()))]
         for i, (name, disk) in enumerate(zip(names, wanted.disks or (), strict=True)):
             path = posixpath.join(folder, name)
             asked = "VM %s: making `disks[%d]`" % (wanted.name, i)
             if i == 0 and image is not None:
                 upload = posixpath.join(folder, UPLOAD)
+                self._hold(asked, folder, token, image.length // SLOW_BYTES_PER_SECOND)
                 self.session.write(upload, image.chunks(), timeout_seconds=self.timeout_seconds)
                 actions.append("upload")
+                self._hold(asked, folder, token)
                 self._disk_tool(asked, "-i", upload, "-d", DISK_FORMATS[disk.type], path)
                 self.session.run("rm", upload, asked=asked).checked()
                 if disk.size_bytes > image.capacity_bytes:
+                    self._hold(asked, folder, token)
                     self._disk_tool(asked, "-X", _size(disk), path)
             else:
+                self._hold(asked, folder, token)
                 self._disk_tool(asked, "-c", _size(disk), "-d", DISK_FORMATS[disk.type], path)
         return names
 
@@ -272,8 +361,16 @@ class ShellVms:
         if "Failed to" in text:
             raise EsxiError(asked, " ".join(text.split()))
 
-    def _register(self, asked: str, path: str) -> str:
-        text = self.session.run("vim-cmd", "solo/registervm", path, asked=asked).checked()
+    def _register(self, asked: str, path: str, token: str) -> str:
+        """The marker goes with it: from here on the machine is anybody's, to start and to keep."""
+        folder = posixpath.dirname(path)
+        script = '%ssaid=$(vim-cmd solo/registervm %s 2>&1)\necho "$said"\n%s && rm %s' % (
+            _ours(folder, quote(token) + "*"),
+            quote(path),
+            'echo "$said" | grep -q "^ *[0-9][0-9]* *$"',
+            quote(posixpath.join(folder, MARKER)),
+        )
+        text = self.session.script(script, asked).checked()
         found = re.search(r"^\s*(\d+)\s*$", text, re.MULTILINE)
         if found is None:
             raise EsxiError(asked, "the host gave it no id: %s" % " ".join(text.split()))
@@ -294,29 +391,29 @@ class ShellVms:
 
     def _ids_at(self, path: str) -> t.List[str]:
         """What the host has registered there, whatever it said when it was asked to."""
-        vms = parse_vms(self.session.run(*GET_ALL_VMS).checked())
-        return [vm.id for vm in vms if self._host_path(vm.path) == path]
+        vms = vms_in(self.session.run(*GET_ALL_VMS))
+        wanted = (posixpath.dirname(path), posixpath.basename(path))
+        return [vm.id for vm in vms if (self._folder_of(vm), posixpath.basename(vm.path)) == wanted]
 
-    def _take_away(self, name: str, vmids: t.Sequence[str], folder: str) -> None:
-        """A machine whose folder has the marker: its name in the inventory, and all of the folder."""
+    def _take_away(self, name: str, vmids: t.Sequence[str], folder: str, check: str) -> None:
+        """The machine's name in the inventory and all of the folder, if the `check` of the folder still passes."""
         asked = "VM %s: removing what was begun" % name
         for vmid in vmids:
-            self.session.run("vim-cmd", "vmsvc/unregister", vmid, asked=asked).checked()
-        self.session.run("rm", "-rf", folder, asked=asked, timeout_seconds=self.timeout_seconds).checked()
+            off = "vim-cmd vmsvc/power.getstate %s | grep -q 'Powered off'" % quote(vmid)
+            self.session.script("%s%s && vim-cmd vmsvc/unregister %s" % (check, off, quote(vmid)), asked).checked()
+        self.session.script(check + "rm -rf %s" % quote(folder), asked, self.timeout_seconds).checked()
 
     def remove_remains(self, state: t.Optional[VmState], name: str) -> None:
-        """Remove a machine, or folders of one, whose creation was cut off: they have the marker."""
-        if state is not None:
-            if not state.is_off:
-                self.power_off(state)
-            self._take_away(name, [state.id], posixpath.dirname(self._host_path(state.path)))
-        for folder, marked in self._folders.items():
-            if marked:
-                self._take_away(name, [], folder)
-        self._folders = {folder: False for folder, marked in self._folders.items() if not marked}
+        """Remove a machine, or folders of one, whose creation was cut off: `require_remains` looked at them."""
+        for folder, marker in self._marked(state).items():
+            self._take_away(name, [state.id] if state is not None else [], folder, _ours(folder, quote(marker)))
+        self._folders = {folder: marker for folder, marker in self._folders.items() if marker is None}
 
     def destroy(self, name: str) -> None:
         asked = "VM %s: removing it" % name
+        if self._vm is not None:
+            # Of a change that was killed: the host would leave it, and the folder with it.
+            self.session.run("rm", "-f", self._host_path(self._vm.path) + ".partial", asked=asked).checked()
         self._vim_cmd(asked, "vmsvc/destroy")
 
     # -- Changing
@@ -332,6 +429,8 @@ class ShellVms:
             vm_vmx.change(self._vmx, state, wanted, changes, changed_keys(state, wanted), self._datastores)
             self.session.write(path, [self._vmx.text().encode("utf-8")])
             self._vim_cmd(asked, "vmsvc/reload")
+            if state.id not in self._ids_at(path):
+                raise EsxiError(asked, "the host does not read its .vmx any more")
         except BaseException:
             with contextlib.suppress(EsxiError):
                 self.session.write(path, [before.encode("utf-8")])
@@ -388,18 +487,30 @@ class ShellVms:
 
     def power_on(self, state: VmState) -> None:
         asked = "VM %s: powering it on" % state.name
+        deadline = time.monotonic() + self.timeout_seconds
+        first = min(QUESTION_SECONDS, self.timeout_seconds)
         try:
-            text = self._vim_cmd(asked, "vmsvc/power.on")
-        except EsxiTimeout as error:
-            question = " ".join(self._vim_cmd(asked, "vmsvc/message").split())
-            if question.startswith("No message"):
-                raise
+            text = self.session.run("vim-cmd", "vmsvc/power.on", state.id, asked=asked, timeout_seconds=first).checked()
+        except EsxiTimeout:
+            # The host goes on with it, and says so by the state of the machine alone.
+            while True:
+                self._require_no_question(asked, state)
+                power = self.session.run("vim-cmd", "vmsvc/power.getstate", state.id)
+                if _power_state(power) == "poweredon":
+                    return
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(self.poll_seconds)
+        _require_no_failure(asked, text)
+
+    def _require_no_question(self, asked: str, state: VmState) -> None:
+        question = " ".join(self._vim_cmd(asked, "vmsvc/message").split())
+        if not question.startswith("No message"):
             raise EsxiWrongState(
                 asked,
                 "the host waits for an answer: %s" % question,
                 remedy="Answer it: `vim-cmd vmsvc/message %s QUESTION ANSWER` on the host." % state.id,
-            ) from error
-        _require_no_failure(asked, text)
+            )
 
     def power_off(self, state: VmState) -> None:
         asked = "VM %s: powering it off" % state.name
@@ -417,6 +528,21 @@ class ShellVms:
             ("vim-cmd", "vmsvc/power.getstate", state.id), ("vim-cmd", "vmsvc/get.guest", state.id)
         )
         return _with_guest(replace(state, power_state=_power_state(power)), guest)
+
+
+def _ours(folder: str, pattern: str) -> str:
+    """The begin of a script that goes on only where the folder's marker matches and its machine was never on."""
+    marker, log = quote(posixpath.join(folder, MARKER)), quote(posixpath.join(folder, LOG))
+    return (
+        '{ test -f %s && test ! -e %s && case "$(cat %s)" in %s) ;; *) false ;; esac; } || '
+        "{ echo 'its folder is not what this run left there: another run or a person has it'; exit 1; }\n"
+    ) % (marker, log, marker, pattern)
+
+
+def _unmarked(folder: str) -> str:
+    """The same for a machine which this run has just registered: it has no marker any more."""
+    marker, log = quote(posixpath.join(folder, MARKER)), quote(posixpath.join(folder, LOG))
+    return "test ! -e %s && test ! -e %s || { echo 'it is in use'; exit 1; }\n" % (marker, log)
 
 
 def _power_state(output: Output) -> str:

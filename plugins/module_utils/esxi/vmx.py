@@ -35,7 +35,8 @@ class Vmx:
     @classmethod
     def parse(cls, text: str) -> Vmx:
         vmx = cls()
-        for line in text.splitlines():
+        # Not `splitlines`, for which a value may have more ends of lines, U+2028 for example.
+        for line in (line.rstrip("\r") for line in text.split("\n")):
             found = _LINE.match(line)
             if found:
                 vmx.set(found.group("key"), unescape(found.group("value")))

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,9 @@ def test_an_upload_that_broke_off_goes_on(own_host: Any, upload: Any, broken_off
     assert result["failed"]
     assert "Run again" in result["msg"] or "reached" in result["msg"]
     assert not place(own_host).exists()
+    deadline = time.monotonic() + 5  # the host may notice later than we that the connection is gone
+    while not list(place(own_host).parent.glob("*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
     (partial,) = place(own_host).parent.iterdir()
     assert partial.name.endswith(".partial")
     broken_off.undo()
@@ -273,3 +277,17 @@ def test_the_api_of_the_free_edition_is_refused_before_anything_is_sent(
     assert place(own_host).exists() is not is_free
     if is_free:
         assert "esxBasic" in result["msg"]
+
+
+def test_a_sum_of_the_users_own_stays(own_host: Any, upload: Any, source: Path) -> None:
+    """Many a project publishes an image with one."""
+    own = Path(f"{place(own_host)}.sha256")
+    own.parent.mkdir(parents=True)
+    own.write_text("theirs")
+    assert changed(upload())
+    assert not changed(upload())
+    source.write_bytes(content(2))
+    assert changed(upload())
+    assert changed(upload(state="absent"))
+    assert own.read_text() == "theirs"
+    assert [path.name for path in own.parent.iterdir()] == [own.name]

@@ -18,7 +18,7 @@ def info(run_module: Any, way: Any, **options: Any) -> dict[str, Any]:
 def test_the_host_is_read_by_either_way_the_same(own_host: Any, run_module: Any) -> None:
     for name in ('two "words" ä', "one"):
         made = run_module(
-            esxi_vm, **own_host.options, name=name, state="poweredon", datastore="datastore1", wait_for_address=False
+            esxi_vm, **own_host.options, name=name, state="poweredon", datastore="datastore1", autostart={"order": 1}
         )
         assert not made.get("failed"), made["msg"]
     by_api = info(run_module, own_host, transport="api")
@@ -32,6 +32,7 @@ def test_the_host_is_read_by_either_way_the_same(own_host: Any, run_module: Any)
     assert by_api["host"]["version"] == "7.0.3"
     assert by_api["host"]["model"] == "PowerEdge T430"
     assert by_api["host"]["memory_mib"] == 131072
+    assert by_api["host"]["autostart_enabled"]
     assert [d["name"] for d in by_api["datastores"]] == ["backup", "datastore1"]
     assert by_api["datastores"][1]["capacity_bytes"] == 3600 * 2**30
     assert by_api["vswitches"] == [{"name": "vSwitch0", "mtu": 1500, "ports": 128, "uplinks": ["vmnic0"]}]

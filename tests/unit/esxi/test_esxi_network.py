@@ -106,6 +106,22 @@ def test_a_port_group_in_use_is_refused_with_its_machines(
     assert not changed(network(vswitch="lab", port_groups=[{"name": "rack one", "vlan_id": 0}]))
 
 
+def test_notes_of_machines_are_no_errors(own_host: Any, network: Any, run_module: Any) -> None:
+    made = run_module(
+        esxi_vm,
+        **own_host.options,
+        name="maas",
+        state="poweredoff",
+        datastore="datastore1",
+        annotation="No space left on device, said the old one",
+    )
+    assert not made.get("failed"), made["msg"]
+    assert changed(network(vswitch="vSwitch0", port_groups=[{"name": "VM Network"}], state="absent"))
+    for transport in ("api", "ssh"):
+        info = run_module(esxi_host_info, **{**own_host.options, "transport": transport})
+        assert [vm["name"] for vm in info["vms"]] == ["maas"]
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -132,6 +148,7 @@ def test_an_uplink_more_for_the_management_network_is_used(own_host: Any, networ
 def test_the_api_of_the_free_edition_is_refused_with_the_way_out(own_host: Any, network: Any) -> None:
     result = network(vswitch="lab", transport="api")
     assert bool(result.get("failed")) is (own_host.transport == "ssh")
+    assert network(check=True, vswitch="lab 2", transport="api").get("failed") == result.get("failed")
     if own_host.transport == "ssh":
         assert "esxBasic" in result["msg"]
         assert "`transport: auto`" in result["msg"]

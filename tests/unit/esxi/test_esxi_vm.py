@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.edge.rack.plugins.module_utils.esxi import vm_api, vm_ssh
+from ansible_collections.edge.rack.plugins.module_utils.esxi import api, vm_api, vm_ssh
 from ansible_collections.edge.rack.plugins.modules import esxi_vm
 from ansible_collections.edge.rack.tests.unit.plugins import esxi_images as images
 
@@ -71,6 +74,27 @@ def fault(host: Any, api: str, ssh: str, kind: str, output: str = "", when: str 
         host.simulator.fault(method=api, fault=kind, when=when, times=1)
     else:
         host.simulator.fault(command=ssh, when=when, output=output, code=1, times=1)
+
+
+def kill_it(*_args: Any, **_more: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def killed_creation(
+    host: Any, vm: Vm, name: str, monkeypatch: pytest.MonkeyPatch, point: str, *, aged: bool = True, **options: Any
+) -> None:
+    """A run that ends at a point of its creation, so long ago (`aged`) that nobody waits for it any more."""
+    vms = vm_api.ApiVms if host.transport == "api" else vm_ssh.ShellVms
+    with monkeypatch.context() as patched:
+        patched.setattr(vms, "_take_away", lambda *_args: None)
+        patched.setattr(vms, point, kill_it)
+        if aged and host.transport == "api":
+            patched.setattr(vms, "_now", lambda _self: 0)
+        with pytest.raises(KeyboardInterrupt):
+            vm(**options)
+    marker = host.simulator.datastore() / name / vm_ssh.MARKER
+    if aged and host.transport == "ssh":
+        marker.write_text(f"{marker.read_text().split()[0]} 1\n")
 
 
 # -- The life of a machine
@@ -455,6 +479,9 @@ def test_a_connection_that_breaks_is_told_and_the_next_run_mends_it(vm: Vm, host
         host.simulator.fault(command="vmkfstools -c", output="drop", when="middle", times=1)
     message = refused(vm(disks=[{"size_gib": 1}]))
     assert "broke" in message or "reached" in message
+    if host.transport == "ssh":
+        assert "another run may be creating it" in refused(vm(disks=[{"size_gib": 1}]))
+        (host.simulator.datastore() / name / vm_ssh.MARKER).write_text("token 1\n")
     result = done(vm(disks=[{"size_gib": 1}]))
     if host.transport == "ssh":
         assert result["actions"] == ["remove_remains", "create"]
@@ -523,35 +550,114 @@ def test_what_a_killed_creation_left_is_removed_by_the_next_run(
 ) -> None:
     options = {"source": str(images.vmdk(tmp_path)), "disks": [{"size_gib": 1}]}
 
-    def kill_it(*_args: Any, **_more: Any) -> Any:
-        raise KeyboardInterrupt
-
-    vms = vm_api.ApiVms if host.transport == "api" else vm_ssh.ShellVms
-    points = {
-        "api": {"_reconfigure": kill_it},
-        "ssh": {"_disk_tool": kill_it, "_register": kill_it, "_whole": kill_it},
-    }[host.transport]
-
-    def create_and_be_killed(point: str) -> None:
-        with monkeypatch.context() as patched:
-            patched.setattr(vms, "_take_away", lambda *_args: None)
-            patched.setattr(vms, point, points[point])
-            with pytest.raises(KeyboardInterrupt):
-                vm(**options)
-
-    for point in points:
-        create_and_be_killed(point)
+    for point in {"api": ["_reconfigure"], "ssh": ["_disk_tool", "_register"]}[host.transport]:
+        killed_creation(host, vm, name, monkeypatch, point, **options)
         assert files(host, name) != []
         told = done(vm(check=True, **options))
-        assert told["actions"] == ["remove_remains", "create"] and told["vm"] is None
+        assert told["actions"] == ["remove_remains", "upload", "create"] and told["vm"] is None
         assert files(host, name) != []
         assert done(vm(state="absent"))["actions"] == ["remove_remains"]
         assert files(host, name) == []
-        create_and_be_killed(point)
+        killed_creation(host, vm, name, monkeypatch, point, **options)
         result = done(vm(state="poweredon", **options))
         assert result["actions"] == ["remove_remains", "upload", "create", "power_on"]
         done(vm(state="poweredon", **options), changed=False)
         done(vm(state="absent", allow_power_cycle=True))
+
+
+LAST_POINT = {"api": "_reconfigure", "ssh": "_register"}
+
+
+@pytest.mark.parametrize("how", ["on", "was on"])
+def test_a_machine_with_the_marker_that_somebody_uses_is_kept(
+    vm: Vm, host: Any, name: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    options = {"disks": [{"size_gib": 1}]}
+    killed_creation(host, vm, name, monkeypatch, LAST_POINT[host.transport], **options)
+    path = host.simulator.datastore() / name
+    with host.shell() as session:
+        rows = session.run("vim-cmd", "vmsvc/getallvms").checked().splitlines()
+        vmid = next((row.split()[0] for row in rows if f" {name} " in row), "")
+        if not vmid:
+            vmid = session.run("vim-cmd", "solo/registervm", f"{path.resolve()}/{name}.vmx").checked().strip()
+        if how == "on":
+            session.run("vim-cmd", "vmsvc/power.on", vmid).checked()
+        else:
+            (path / "vmware.log").write_text("it ran")
+    for state in ("poweredon", "absent"):
+        for check in (True, False):
+            message = refused(vm(check=check, state=state, allow_power_cycle=True, **options))
+            assert ("it is poweredon" if how == "on" else "it was on already") in message
+    assert f"{name}.vmdk" in files(host, name)
+
+
+@pytest.mark.parametrize("host", ["ssh"], indirect=True)
+def test_a_marked_folder_with_a_machine_of_another_name_is_kept(
+    vm: Vm, host: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_creation(host, vm, name, monkeypatch, "_register", disks=[{"size_gib": 1}])
+    vmx = host.simulator.datastore() / name / f"{name}.vmx"
+    vmx.write_text(vmx.read_text().replace(f'displayName = "{name}"', 'displayName = "prod"'))
+    with host.shell() as session:
+        vmid = session.run("vim-cmd", "solo/registervm", str(vmx.resolve())).checked().strip()
+        for state in ("absent", "present"):
+            assert "the VM prod lies in its folder" in refused(vm(state=state))
+        assert f"{name}.vmdk" in files(host, name)
+        session.run("vim-cmd", "vmsvc/destroy", vmid)
+
+
+def test_a_creation_that_may_still_go_on_is_left_alone(
+    vm: Vm, host: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"disks": [{"size_gib": 1}]}
+    killed_creation(host, vm, name, monkeypatch, LAST_POINT[host.transport], aged=False, **options)
+    there = files(host, name)
+    for state in ("present", "absent"):
+        message = refused(vm(state=state, **options))
+        assert "another run may be creating it until" in message and "If it is dead" in message
+    assert files(host, name) == there
+
+
+@pytest.mark.parametrize("host", ["ssh"], indirect=True)
+@pytest.mark.parametrize("point", ["_create_disks", "_release", "_register"])
+def test_a_run_that_lost_its_folder_leaves_it_to_the_other(
+    vm: Vm, host: Any, name: str, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """Another run took the folder for a rest, and has it now."""
+    folder = host.simulator.datastore() / name
+    real = getattr(vm_ssh.ShellVms, point)
+
+    def loses(self: Any, *args: Any) -> Any:
+        (folder / vm_ssh.MARKER).write_text("other 9999999999\n")
+        (folder / "of the other").write_text("x")
+        found = real(self, *args)
+        if point == "_release":
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(vm_ssh.ShellVms, point, loses)
+    if point == "_release":
+        with pytest.raises(KeyboardInterrupt):
+            vm(disks=[{"size_gib": 1}])
+    else:
+        assert "another run" in refused(vm(disks=[{"size_gib": 1}]))
+    assert (folder / "of the other").exists()
+    with host.shell() as session:
+        assert f" {name} " not in session.run("vim-cmd", "vmsvc/getallvms").checked()
+
+
+@pytest.mark.parametrize("host", ["ssh"], indirect=True)
+def test_a_machine_is_finished_with_its_registration(
+    vm: Vm, host: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that ends right after it leaves nothing that the next one would take for a rest."""
+    with monkeypatch.context() as patched:
+        patched.setattr(vm_ssh.ShellVms, "_take_away", lambda *_args: None)
+        patched.setattr(vm_ssh.ShellVms, "_whole", kill_it)
+        with pytest.raises(KeyboardInterrupt):
+            vm(disks=[{"size_gib": 1}])
+    assert vm_ssh.MARKER not in files(host, name)
+    done(vm(disks=[{"size_gib": 1}]), changed=False)
 
 
 @pytest.mark.parametrize("host", ["api"], indirect=True)
@@ -569,6 +675,7 @@ def test_an_import_that_was_cut_off_is_removed_when_its_lease_ends(
     options = {"source": str(images.vmdk(tmp_path))}
     with monkeypatch.context() as patched:
         patched.setattr(vm_api.ApiVms, "_import", half_import)
+        patched.setattr(vm_api.ApiVms, "_now", lambda _self: 0)
         with pytest.raises(KeyboardInterrupt):
             vm(**options)
     monkeypatch.setattr(vm_api, "LEASE_SECONDS", 0)
@@ -606,6 +713,116 @@ def test_a_machine_that_was_created_meanwhile_is_not_harmed(
     assert "another name" in message
     monkeypatch.setattr(vms, "create", create)
     assert done(vm(), changed=False)["vm"]["disks"]
+
+
+@pytest.mark.parametrize("host", ["ssh"], indirect=True)
+def test_a_vmx_that_the_host_cannot_read_is_written_back(
+    vm: Vm, host: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(vm(disks=[{"size_gib": 1}]))
+    ids = vm_ssh.ShellVms._ids_at
+    monkeypatch.setattr(vm_ssh.ShellVms, "_ids_at", lambda *_args: [])
+    assert "does not read its .vmx any more" in refused(vm(cpus=2))
+    monkeypatch.setattr(vm_ssh.ShellVms, "_ids_at", ids)
+    assert done(vm(), changed=False)["vm"]["cpus"] == 1
+
+
+@pytest.mark.parametrize("host", ["ssh"], indirect=True)
+def test_a_vmx_in_another_encoding_is_not_rewritten(vm: Vm, host: Any, name: str) -> None:
+    done(vm())
+    vmx = host.simulator.datastore() / name / f"{name}.vmx"
+    content = vmx.read_text().replace("UTF-8", "windows-1252").encode() + b'sched.note = "gr\xfcn"\n'
+    vmx.write_bytes(content)
+    for check in (True, False):
+        assert "it is written in windows-1252" in refused(vm(check=check, cpus=2))
+    assert vmx.read_bytes() == content
+
+
+@pytest.mark.parametrize("host", ["ssh"], indirect=True)
+def test_a_shell_that_breaks_off_shows_nothing_of_what_it_read(vm: Vm, host: Any, name: str) -> None:
+    done(vm(guestinfo={"token": "hunter2"}))
+    with host.shell() as session:
+        path = host.simulator.datastore().resolve() / name / f"{name}.vmx"
+        with pytest.raises(vm_ssh.EsxiError) as caught:
+            session.run_all(("cat", str(path)), ("sh", "-c", "kill -9 $PPID"))
+    assert "broke off after 1 of 2" in str(caught.value) and "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["ssh"], indirect=True)
+def test_what_a_killed_change_wrote_goes_with_the_machine(vm: Vm, host: Any, name: str) -> None:
+    done(vm())
+    (host.simulator.datastore() / name / f"{name}.vmx.partial").write_text("guestinfo")
+    done(vm(state="absent"))
+    assert files(host, name) == []
+
+
+@pytest.mark.parametrize("host", ["ssh"], indirect=True)
+def test_notes_that_look_like_a_machine_are_none(vm: Vm, name: str) -> None:
+    path = f"[datastore1] {name}/{name}.vmx"
+    done(vm(annotation=f"old:\n99     not-there     {path}     otherGuest     vmx-19     x"))
+    assert f"belongs to the VM {name}" in refused(vm(name="not-there", state="absent"))
+
+
+@pytest.mark.parametrize("host", ["ssh"], indirect=True)
+def test_a_question_of_the_host_is_told_soon(vm: Vm, host: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever copied a machine's files is asked for it at the first start."""
+    done(vm(state="poweredon"))
+    done(vm(state="poweredoff"))
+    store = host.simulator.datastore().resolve()
+    with host.shell() as session:
+        vmid = done(vm(), changed=False)["vm"]["id"]
+        session.run("vim-cmd", "vmsvc/unregister", vmid).checked()
+        session.run("mv", f"{store}/{name}", f"{store}/{name}-moved").checked()
+        vmx = f"{store}/{name}-moved/{name}.vmx"
+        session.run("sed", "-i", "/uuid.action/d", vmx).checked()
+        session.run("vim-cmd", "solo/registervm", vmx).checked()
+    monkeypatch.setattr(vm_ssh, "QUESTION_SECONDS", 1)
+    begin = time.monotonic()
+    assert "moved or copied" in refused(vm(state="poweredon", timeout_seconds=30))
+    assert time.monotonic() - begin < 20
+
+
+def test_a_start_that_takes_long_is_waited_for(vm: Vm, host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    done(vm())
+    monkeypatch.setattr(vm_ssh, "QUESTION_SECONDS", 0)
+    assert done(vm(state="poweredon"))["vm"]["power_state"] == "poweredon"
+
+
+def test_the_snapshot_that_keeps_a_disk_from_growing_is_named(vm: Vm, host: Any) -> None:
+    made = done(vm(disks=[{"size_gib": 1}]))["vm"]
+    with host.shell() as session:
+        session.run("vim-cmd", "vmsvc/snapshot.create", made["id"], "before the upgrade").checked()
+    assert "it has the snapshot before the upgrade" in refused(vm(check=True, disks=[{"size_gib": 2}]))
+
+
+def test_check_mode_tells_the_actions_of_the_run(vm: Vm, tmp_path: Path) -> None:
+    broken = {"source": str(images.ova(tmp_path, broken=True))}
+    assert "SHA256" in refused(vm(check=True, **broken))
+    options = {"state": "poweredon", "source": str(images.vmdk(tmp_path))}
+    assert done(vm(check=True, **options))["actions"] == done(vm(**options))["actions"]
+    off = {"state": "poweredoff"}
+    told = done(vm(check=True, **off))["actions"]
+    assert told == ["power_off"] == done(vm(**off))["actions"]
+
+
+def test_the_host_key_may_be_a_line_of_ssh_keyscan(vm: Vm, host: Any) -> None:
+    key = host.options["ssh_host_key"]
+    for line in (key, f"127.0.0.1 {key}", f"[127.0.0.1]:22 {key} a comment"):
+        done(vm(transport="ssh", ssh_host_key=line, state="absent"), changed=False)
+
+
+def test_a_certificate_with_another_name_is_told_as_such() -> None:
+    error = ssl.SSLCertVerificationError("no")
+    error.verify_code, error.verify_message = 62, "Hostname mismatch"
+    connection = SimpleNamespace(hostname="esxi", port=443)
+    with pytest.raises(api.EsxiUntrusted) as caught, api._readable_errors("Connecting", connection):
+        raise error
+    assert "`hostname`" in str(caught.value) and "ca_path" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("free", "said"), [(True, "free edition"), (False, "permission")])
+def test_a_refused_request_is_the_free_edition_only_on_a_free_host(free: bool, said: str) -> None:
+    assert said in str(api._http_error("Writing", "esxi:443", 403, "Forbidden", free))
 
 
 # -- Cost

@@ -169,10 +169,86 @@ def test_a_lost_connection_leaves_no_snapshot_and_half_a_backup_goes_next_time(
     assert lab.backup(backup_name="one")["failed"]
     assert lab.snapshots() == []
     half = lab.backups()
+    if half:
+        # The host may still be copying.
+        result = lab.backup(backup_name="two")
+        assert result["failed"]
+        assert "another run is at it, until" in result["msg"]
+        edit_manifest(lab, "one", until=1)
     result = lab.backup(backup_name="two")
     assert changed(result)
     assert result["removed"] == half
     assert lab.backups() == ["two"]
+
+
+def edit_manifest(lab: Lab, name: str, **fields: Any) -> None:
+    path = lab.disk(f"backup/{NAME}/{name}/backup.json", "backup")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_a_backup_that_another_run_makes_is_left_to_it(lab: Lab) -> None:
+    lab.backup(backup_name="one")
+    edit_manifest(lab, "one", complete=False, token="somebody", until=2**31)
+    for check in (True, False):
+        result = lab.backup(check=check, backup_name="two")
+        assert result["failed"]
+        assert "`state: absent` with `backup_name: one`" in result["msg"]
+    assert lab.backups() == ["one"]
+    assert changed(lab.backup(state="absent", backup_name="one"))
+    assert changed(lab.backup(backup_name="two"))
+    assert lab.backups() == ["two"]
+
+
+@pytest.mark.parametrize("text", ['{"format": 2, "complete": true}', "half a manif", ""])
+def test_a_manifest_that_cannot_be_read_is_kept(lab: Lab, text: str) -> None:
+    lab.backup(backup_name="one")
+    manifest = lab.disk(f"backup/{NAME}/one/backup.json", "backup")
+    manifest.write_text(text)
+    result = lab.backup(backup_name="two", keep=1)
+    assert changed(result)
+    assert "one/backup.json cannot be read" in str(result["warnings"])
+    assert lab.backups() == ["one", "two"]
+    assert content(manifest.parent / "disk-0-flat.vmdk") == b"first content"
+    result = lab.backup(backup_name="one")
+    assert result["failed"]
+    assert "is there already, and is no backup that can be read" in result["msg"]
+    assert manifest.read_text() == text
+    assert changed(lab.backup(state="absent", backup_name="one"))
+    assert lab.backups() == ["two"]
+
+
+def test_what_a_later_version_adds_to_a_manifest_is_no_harm(lab: Lab) -> None:
+    lab.backup(backup_name="one")
+    edit_manifest(lab, "one", colour="blue")
+    assert lab.backup(backup_name="two")["backups"] == lab.backups() == ["one", "two"]
+
+
+def test_the_name_of_somebody_elses_folder_is_refused(lab: Lab) -> None:
+    mine = lab.disk(f"backup/{NAME}/mine", "backup")
+    mine.mkdir(parents=True)
+    (mine / "disk-0.vmdk").write_text("mine")
+    for check in (True, False):
+        result = lab.backup(check=check, backup_name="mine")
+        assert result["failed"]
+        assert "is there already" in result["msg"]
+    assert not changed(lab.backup(state="absent", backup_name="mine"))
+    assert (mine / "disk-0.vmdk").read_text() == "mine"
+
+
+def test_disks_that_were_copied_without_their_snapshot_are_no_backup(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.vm(state="poweredon")
+    copy_disks = esxi_vm_backup._copy_disks
+
+    def disturbed(backups: Any, *more: Any) -> None:
+        copy_disks(backups, *more)
+        esxi_vm_backup._remove_snapshots(backups.way, backups.way.vms.find(NAME))
+
+    with monkeypatch.context() as other_run:
+        other_run.setattr(esxi_vm_backup, "_copy_disks", disturbed)
+        result = lab.backup(backup_name="one")
+    assert result["failed"]
+    assert "somebody removed its snapshot meanwhile" in result["msg"]
+    assert lab.backups() == []
 
 
 def test_what_a_crash_left_is_known(lab: Lab) -> None:
@@ -181,6 +257,7 @@ def test_what_a_crash_left_is_known(lab: Lab) -> None:
     manifest = lab.disk(f"backup/{NAME}/one/backup.json", "backup")
     manifest.write_text(manifest.read_text().replace('"complete": true', '"complete": false'))
     lab.disk(f"backup/{NAME}/empty", "backup").mkdir()
+    lab.disk(f"backup/{NAME}/empty/backup.json.partial", "backup").write_text("half")
     lab.disk(f"backup/{NAME}/mine", "backup").mkdir()
     lab.disk(f"backup/{NAME}/mine/notes.txt", "backup").write_text("mine")
     checked = lab.backup(check=True, backup_name="two")
@@ -217,10 +294,20 @@ def test_other_peoples_snapshots_stay(lab: Lab, monkeypatch: pytest.MonkeyPatch)
     assert content(lab.disk(f"backup/{NAME}/three/disk-0-flat.vmdk", "backup")) == b"first content"
 
 
+def test_what_half_a_backup_takes_up_is_free_for_the_next(lab: Lab) -> None:
+    with lab.disk(f"{NAME}/{NAME}-flat.vmdk").open("r+b") as disk:
+        disk.write(b"x" * 2**22)
+    lab.backup(backup_name="one")
+    edit_manifest(lab, "one", complete=False)
+    lab.simulator.capacity("backup", 6 / 1024)
+    assert changed(lab.backup(check=True, backup_name="two"))
+    assert changed(lab.backup(backup_name="two"))
+    assert lab.backups() == ["two"]
+
+
 def test_half_a_backup_is_made_anew_under_its_name(lab: Lab) -> None:
     lab.backup(backup_name="one")
-    manifest = lab.disk(f"backup/{NAME}/one/backup.json", "backup")
-    manifest.write_text(manifest.read_text()[:40])
+    edit_manifest(lab, "one", complete=False)
     result = lab.backup(backup_name="one")
     assert changed(result)
     assert result["backups"] == lab.backups() == ["one"]
@@ -244,6 +331,8 @@ def test_space_is_compared_before_the_start(lab: Lab) -> None:
         ({"name": "nobody"}, "VM nobody: backing it up: the host has no such VM"),
         ({"datastore": "nowhere"}, "it has backup, datastore1"),
         ({"backup_name": "../x"}, "`backup_name`"),
+        ({"name": "../x"}, "`name`"),
+        ({"folder": "x/../.."}, "`folder`"),
         ({"keep": 0}, "`keep`"),
         ({"state": "restored"}, "has no complete backup"),
         ({"state": "restored", "backup_name": "x"}, "looking for the backup x"),
@@ -345,8 +434,13 @@ def test_the_old_machine_is_kept_when_the_restoring_fails(lab: Lab) -> None:
 def test_half_a_restored_machine_of_a_crash_is_made_anew(lab: Lab) -> None:
     lab.backup(backup_name="one")
     lab.disk("copy").mkdir()
-    lab.disk("copy/restoring.json").write_text("{}")
+    manifest = json.loads(lab.disk(f"backup/{NAME}/one/backup.json", "backup").read_text())
+    lab.disk("copy/restoring.json").write_text(json.dumps({**manifest, "until": 2**31}))
     lab.disk("copy/disk-0.vmdk").write_text("half")
+    result = lab.backup(state="restored", new_name="copy")
+    assert result["failed"]
+    assert "another run is at it, until" in result["msg"]
+    lab.disk("copy/restoring.json").write_text(json.dumps({**manifest, "until": 1}))
     assert changed(lab.backup(state="restored", new_name="copy"))
     assert "copy" in lab.vms()
     for folder in ("other", "other-one"):
@@ -375,6 +469,90 @@ def test_space_is_compared_before_restoring(lab: Lab) -> None:
     result = lab.backup(state="restored")
     assert result["failed"]
     assert "datastore1 has 1.0 MiB free" in result["msg"]
+
+
+@pytest.mark.parametrize("new_name", ["backup/x", "../backup/backup", "..", "../x", "x ", "a\\b"])
+def test_a_name_never_leads_elsewhere(lab: Lab, new_name: str) -> None:
+    lab.backup(backup_name="one")
+    for target in (new_name.replace("x", NAME), new_name):
+        result = lab.backup(state="restored", new_name=target, restore_datastore="backup")
+        assert result["failed"]
+        assert "Reading `new_name`" in result["msg"]
+    assert lab.backups() == ["one"]
+    assert content(lab.disk(f"backup/{NAME}/one/disk-0-flat.vmdk", "backup")) == b"first content"
+
+
+def test_what_comes_into_the_place_meanwhile_stays(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.backup(backup_name="one")
+    lab.disk("copy").mkdir()
+    lab.disk("copy/mine.txt").write_text("mine")
+    monkeypatch.setattr(esxi_vm_backup, "_free_folder", lambda way, store, name, manifest, asked: name)
+    result = lab.backup(state="restored", new_name="copy")
+    assert result["failed"]
+    assert lab.disk("copy/mine.txt").read_text() == "mine"
+
+
+def test_what_was_on_since_is_restored_again(lab: Lab) -> None:
+    lab.backup(backup_name="one")
+    assert changed(lab.backup(state="restored", allow_overwrite=True))
+    folder = lab.disk(f"{NAME}-one")
+    # A host begins it at the start.
+    (folder / "vmware.log").write_text("")
+    with (folder / "disk-0-flat.vmdk").open("r+b") as disk:
+        disk.write(b"broken content")
+    assert not changed(lab.backup(state="restored"))
+    again = lab.backup(state="restored", allow_overwrite=True)
+    assert changed(again)
+    assert again["vm"]["path"] == f"[datastore1] {NAME}/{NAME}.vmx"
+    assert list(lab.vms()) == [NAME]
+    assert content(lab.disk(f"{NAME}/disk-0-flat.vmdk")) == b"first content"
+
+
+def test_a_registered_machine_is_never_taken_for_half_a_one(lab: Lab) -> None:
+    lab.backup(backup_name="one")
+    assert changed(lab.backup(state="restored", new_name="copy"))
+    manifest = json.loads(lab.disk(f"backup/{NAME}/one/backup.json", "backup").read_text())
+    forgotten = lab.disk("copy/restoring.json")
+    forgotten.write_text(json.dumps({**manifest, "until": 1}))
+    (lab.disk("copy") / "vmware.log").write_text("")
+    again = lab.backup(state="restored", new_name="copy", allow_overwrite=True)
+    assert changed(again)
+    assert again["vm"]["path"] == "[datastore1] copy-one/copy.vmx"
+    lab.disk("copy-one/restoring.json").write_text(json.dumps({**manifest, "until": 1}))
+    assert changed(lab.backup(state="restored", new_name="copy"))
+    assert not lab.disk("copy-one/restoring.json").exists()
+    assert not changed(lab.backup(state="restored", new_name="copy"))
+
+
+def test_a_machine_that_the_host_registered_without_saying_so_is_taken_back(lab: Lab) -> None:
+    lab.backup(backup_name="one")
+    if lab.way.transport == "api":
+        lab.simulator.fault(method="RegisterVM_Task", fault="InvalidState", when="middle")
+    else:
+        text = '(vim.fault.InvalidState) {\n   msg = "no"\n}'
+        lab.simulator.fault(command="vim-cmd solo/registervm", output=text, code=1, when="middle")
+    assert lab.backup(state="restored", allow_overwrite=True)["failed"]
+    assert list(lab.vms()) == [NAME]
+    assert not lab.disk(f"{NAME}-one").exists()
+    assert content(lab.disk(f"{NAME}/{NAME}-flat.vmdk")) == b"first content"
+
+
+def test_a_name_that_becomes_too_long_is_refused_first(lab: Lab) -> None:
+    lab.backup(backup_name="one" * 20)
+    result = lab.backup(state="restored", allow_overwrite=True)
+    assert result["failed"]
+    assert "takes names of 80 letters" in result["msg"]
+    assert not lab.disk(f"{NAME}-{'one' * 20}").exists()
+
+
+def test_the_restored_machine_starts_with_the_host_as_the_old_one_did(lab: Lab) -> None:
+    autostart = {"enabled": True, "order": 1, "start_delay_seconds": 40}
+    old = lab.vm(autostart=autostart)
+    lab.backup(backup_name="one")
+    assert changed(lab.backup(state="restored", allow_overwrite=True))
+    new = lab.vm()
+    assert new["id"] != old["id"]
+    assert {key: new["autostart"][key] for key in autostart} == autostart
 
 
 # -- Removing

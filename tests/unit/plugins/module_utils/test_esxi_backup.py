@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
+import pytest
 from ansible_collections.edge.rack.plugins.module_utils.esxi.backup import (
     DiskCopy,
     Manifest,
@@ -16,6 +17,7 @@ from ansible_collections.edge.rack.plugins.module_utils.esxi.backup import (
     restored_vmx,
     snapshots_in,
 )
+from ansible_collections.edge.rack.plugins.module_utils.esxi.errors import EsxiWrongState
 from ansible_collections.edge.rack.plugins.module_utils.esxi.vmx import Vmx
 
 MANIFEST = Manifest(
@@ -57,6 +59,11 @@ def test_half_a_manifest_is_none() -> None:
     assert manifest_from(b"[]") is None
     assert manifest_from(b'{"format": 2}') is None
     assert manifest_from(b"") is None
+
+
+def test_what_a_later_version_adds_to_a_manifest_is_passed_over() -> None:
+    text = MANIFEST.text().replace(b'"capacity_bytes"', b'"colour": "blue", "capacity_bytes"')
+    assert manifest_from(text.replace(b'"format"', b'"flavour": 3, "format"')) == MANIFEST
 
 
 def test_names_are_utc() -> None:
@@ -108,3 +115,8 @@ def test_snapshots_are_read_from_their_tree() -> None:
     )
     assert snapshots_in(text) == [("1", "before"), ("7", "edge.rack backup")]
     assert snapshots_in("Get Snapshot:\n") == []
+
+
+def test_a_configuration_in_another_encoding_is_not_written_anew() -> None:
+    with pytest.raises(EsxiWrongState, match="written in windows-1252"):
+        restored_vmx(VMX.replace('"UTF-8"', '"windows-1252"'), MANIFEST, "maas")

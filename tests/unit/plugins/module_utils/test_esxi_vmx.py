@@ -54,6 +54,12 @@ def test_a_file_is_read_without_regard_to_case_and_written_with_all_its_lines() 
     assert sorted(vmx.text().splitlines()) == sorted(FILE.splitlines())
 
 
+def test_only_a_line_feed_ends_a_line() -> None:
+    vmx = Vmx.parse('annotation = "a\u2028b\x85c"\r\nnumvcpus = "2"\n')
+    assert vmx.get("annotation") == "a\u2028b\x85c"
+    assert vmx.text() == 'annotation = "a\u2028b\x85c"\nnumvcpus = "2"\n'
+
+
 def test_devices_are_those_that_are_present() -> None:
     vmx = Vmx.parse(FILE)
     assert vm_vmx.disk_slots(vmx) == ["scsi0:0", "scsi0:1"]

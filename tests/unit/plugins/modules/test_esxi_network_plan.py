@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.edge.rack.plugins.module_utils.esxi.errors import EsxiError
 from ansible_collections.edge.rack.plugins.module_utils.esxi.network import Network, PortGroup, Switch
-from ansible_collections.edge.rack.plugins.modules.esxi_network import change_set, wanted
+from ansible_collections.edge.rack.plugins.modules.esxi_network import Change, apply_by_api, change_set, wanted
 
 NOW = Network(
     {"vSwitch0": Switch("vSwitch0", 1500, 128, ("vmnic0",)), "vSwitch1": Switch("vSwitch1", 1500, 128, ("vmnic1",))},
@@ -91,3 +91,43 @@ def test_absent_with_port_groups_leaves_the_switch() -> None:
 def test_refusals_name_the_thing_and_the_way_out(given: dict[str, Any], message: str) -> None:
     with pytest.raises(EsxiError, match=message):
         wanted(NOW, given)
+
+
+class Recorder:
+    """Stands for the session and for its object which changes networks."""
+
+    def __init__(self) -> None:
+        self.specs: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return name
+
+    def call(self, asked: str, method: str, *arguments: Any) -> None:
+        self.specs[method] = arguments[-1]
+
+
+def test_by_the_api_a_change_keeps_what_nobody_asked_for() -> None:
+    vim = pytest.importorskip("pyVmomi").vim
+    bridge = vim.host.VirtualSwitch.BondBridge(
+        nicDevice=["vmnic1"],
+        beacon=vim.host.VirtualSwitch.BeaconConfig(interval=5),
+        linkDiscoveryProtocolConfig=vim.host.LinkDiscoveryProtocolConfig(protocol="lldp", operation="both"),
+    )
+    policy = vim.host.NetworkPolicy(security=vim.host.NetworkPolicy.SecurityPolicy(allowPromiscuous=True))
+    group = vim.host.PortGroup.Specification(name="rack", vlanId=7, vswitchName="vSwitch1", policy=policy)
+    session = Recorder()
+    now = Network(
+        specs={"vSwitch1": vim.host.VirtualSwitch.Specification(numPorts=128, bridge=bridge)},
+        group_specs={"rack": group},
+        manager=session,
+    )
+    changes = [Change("uplink", "vmnic2", None, "vmnic2"), Change("vlan_id", "rack", 7, 8)]
+    apply_by_api(session, now, "vSwitch1", changes)
+    sent = session.specs["UpdateVirtualSwitch"].bridge
+    assert list(sent.nicDevice) == ["vmnic1", "vmnic2"]
+    assert sent.beacon.interval == 5
+    assert sent.linkDiscoveryProtocolConfig.operation == "both"
+    sent = session.specs["UpdatePortGroup"]
+    assert sent.vlanId == 8
+    assert sent.policy.security.allowPromiscuous
+    assert group.vlanId == 7
