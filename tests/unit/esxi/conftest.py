@@ -128,8 +128,11 @@ def own_host(request: pytest.FixtureRequest, binary: Path, tmp_path: Path) -> It
 @pytest.fixture
 def run_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunModule:
     """Run a module's main() as Ansible does; the result is what it prints, secrets blanked."""
-    from ansible.module_utils import basic
+    from ansible.module_utils import _internal, basic
+    from ansible.module_utils.common import warnings
 
+    # Where another test has loaded the controller's side of Ansible, warnings would go to its display.
+    monkeypatch.setattr(_internal, "is_controller", False)
     for name in ("HOST", "USER", "PASSWORD", "PORT", "VALIDATE_CERTS"):
         monkeypatch.delenv("VMWARE_" + name, raising=False)
 
@@ -143,6 +146,7 @@ def run_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
         monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": options}).encode())
         monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
         monkeypatch.setattr(sys, "argv", [module.__name__])
+        monkeypatch.setattr(warnings, "_global_warnings", {})
         with pytest.raises(SystemExit):
             module.main()
         return json.loads(capsys.readouterr().out)
