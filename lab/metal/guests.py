@@ -85,9 +85,7 @@ class Guests:
     def list(self) -> dict[str, dict[str, str]]:
         """Every guest by its UUID: status, address and host name."""
         found = {}
-        for container in self.client.containers.list(all=True, filters={"label": UUID_LABEL}):
-            if container.labels.get(LABEL) != self.lab:
-                continue
+        for container in self.client.containers.list(all=True, filters={"label": [UUID_LABEL, f"{LABEL}={self.lab}"]}):
             running = container.status == "running"
             endpoint = container.attrs["NetworkSettings"]["Networks"].get(self.network) or {}
             found[container.labels[UUID_LABEL]] = {

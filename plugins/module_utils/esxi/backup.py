@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 
 from ansible_collections.edge.rack.plugins.module_utils.esxi import vm_vmx
 from ansible_collections.edge.rack.plugins.module_utils.esxi.errors import EsxiSettingsError, EsxiWrongState
-from ansible_collections.edge.rack.plugins.module_utils.esxi.vmx import Vmx
+from ansible_collections.edge.rack.plugins.module_utils.esxi.vmx import Vmx, require_utf8
 
 MANIFEST = "backup.json"
 """Lies in a backup's folder from the first moment, and says that it is complete in the last."""
@@ -121,15 +121,6 @@ def outdated(manifests: t.Iterable[Manifest], keep: t.Optional[int]) -> t.List[M
     """The complete ones beyond the last `keep`, the oldest first."""
     complete = sorted((m for m in manifests if m.complete), key=lambda m: (m.time, m.name))
     return [] if keep is None else complete[: max(len(complete) - keep, 0)]
-
-
-def require_utf8(vmx: Vmx, asked: str) -> None:
-    """Raises EsxiWrongState for a .vmx that cannot be written anew: only UTF-8 is written here."""
-    encoding = vmx.get(".encoding", "UTF-8")
-    if encoding.upper() not in ("UTF-8", "UTF8"):
-        raise EsxiWrongState(
-            asked, "its .vmx is written in %s" % encoding, remedy="Change the VM once in the host's own client."
-        )
 
 
 def independent_disks(vmx: Vmx) -> t.List[str]:

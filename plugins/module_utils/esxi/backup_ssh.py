@@ -10,7 +10,7 @@ import posixpath
 import time
 import typing as t
 
-from ansible_collections.edge.rack.plugins.module_utils.esxi.backup import require_utf8, snapshots_in
+from ansible_collections.edge.rack.plugins.module_utils.esxi.backup import snapshots_in
 from ansible_collections.edge.rack.plugins.module_utils.esxi.datastores import split_datastore_path
 from ansible_collections.edge.rack.plugins.module_utils.esxi.dump import number_of_cell
 from ansible_collections.edge.rack.plugins.module_utils.esxi.errors import EsxiTimeout
@@ -19,7 +19,7 @@ from ansible_collections.edge.rack.plugins.module_utils.esxi.inventory import GE
 from ansible_collections.edge.rack.plugins.module_utils.esxi.shell import ShellSession, quote
 from ansible_collections.edge.rack.plugins.module_utils.esxi.vm import VmState
 from ansible_collections.edge.rack.plugins.module_utils.esxi.vm_ssh import ShellVms
-from ansible_collections.edge.rack.plugins.module_utils.esxi.vmx import Vmx
+from ansible_collections.edge.rack.plugins.module_utils.esxi.vmx import Vmx, require_utf8
 
 POLL_SECONDS = 0.5
 

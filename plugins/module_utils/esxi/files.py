@@ -18,7 +18,7 @@ from ansible_collections.edge.rack.plugins.module_utils.esxi.datastores import (
     datastores_of,
     read_datastores,
 )
-from ansible_collections.edge.rack.plugins.module_utils.esxi.errors import EsxiError, EsxiExists, EsxiNotFound
+from ansible_collections.edge.rack.plugins.module_utils.esxi.errors import EsxiExists, EsxiNotFound
 from ansible_collections.edge.rack.plugins.module_utils.esxi.shell import ShellSession, quote
 
 if t.TYPE_CHECKING:
@@ -221,11 +221,7 @@ class ShellFiles:
         """Copy a virtual disk, with all that its snapshots hold, into one thin disk."""
         asked = "Copying the disk %s to %s" % (source[0].datastore_path(source[1]), target[0].datastore_path(target[1]))
         places = [datastore.host_path(path) for datastore, path in (source, target)]
-        text = self.session.run(
-            "vmkfstools", "-i", *places, "-d", "thin", asked=asked, timeout_seconds=timeout_seconds
-        ).checked()
-        if "Failed to" in text:
-            raise EsxiError(asked, " ".join(text.replace("\r", "\n").split())[-600:])
+        self.session.run_disk_tool("-i", *places, "-d", "thin", asked=asked, timeout_seconds=timeout_seconds)
 
     def sha256(self, datastore: Datastore, path: str, timeout_seconds: float = FILE_SECONDS) -> str:
         place = datastore.host_path(path)

@@ -106,6 +106,12 @@ class ShellSession:
         """Run lines of shell; what is put into them must be quoted with `quote`."""
         return self._exec(text, asked, timeout_seconds)
 
+    def run_disk_tool(self, *words: str, asked: str, timeout_seconds: float) -> None:
+        """Run vmkfstools, which may end with 0 though it says that it failed; before that stand lines of progress."""
+        text = self.run("vmkfstools", *words, asked=asked, timeout_seconds=timeout_seconds).checked()
+        if "Failed to" in text:
+            raise EsxiError(asked, " ".join(text.split())[-600:])
+
     def write(
         self,
         path: str,

@@ -56,7 +56,7 @@ from ansible_collections.edge.rack.plugins.module_utils.esxi.vm import (
     require_remains,
     tools_word,
 )
-from ansible_collections.edge.rack.plugins.module_utils.esxi.vmx import Vmx
+from ansible_collections.edge.rack.plugins.module_utils.esxi.vmx import Vmx, require_utf8
 
 MARKER = ".edge-rack-creating"
 """A file in a machine's folder from the first moment of its creation until it is registered: `TOKEN UNTIL`, who creates
@@ -197,13 +197,8 @@ class ShellVms:
 
         Raises EsxiWrongState.
         """
-        encoding = self._vmx.get(".encoding", "UTF-8")
-        if any(change.kind != "autostart" for change in changes) and encoding.upper() not in ("UTF-8", "UTF8"):
-            raise EsxiWrongState(
-                "VM %s: changing its .vmx" % state.name,
-                "it is written in %s" % encoding,
-                remedy="Only UTF-8 is written here: change the VM once in the host's own client.",
-            )
+        if any(change.kind != "autostart" for change in changes):
+            require_utf8(self._vmx, "VM %s: changing it" % state.name)
         if any(change.kind == "disk_size" for change in changes):
             text = self._vim_cmd("VM %s: looking for snapshots" % state.name, "vmsvc/snapshot.get")
             require_no_snapshot(state.name, re.findall(r"-Snapshot Name\s*: (.*?)\s*$", text, re.MULTILINE))
@@ -356,10 +351,7 @@ class ShellVms:
         return names
 
     def _disk_tool(self, asked: str, *words: str) -> None:
-        output = self.session.run("vmkfstools", *words, asked=asked, timeout_seconds=self.timeout_seconds)
-        text = output.checked()
-        if "Failed to" in text:
-            raise EsxiError(asked, " ".join(text.split()))
+        self.session.run_disk_tool(*words, asked=asked, timeout_seconds=self.timeout_seconds)
 
     def _register(self, asked: str, path: str, token: str) -> str:
         """The marker goes with it: from here on the machine is anybody's, to start and to keep."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.edge.rack.plugins.module_utils.esxi.errors import EsxiWrongState
+
 _LINE = re.compile(r'^\s*(?P<key>[A-Za-z0-9_.:-]+)\s*=\s*"(?P<value>.*)"\s*$')
 _ESCAPE = re.compile(rb"\|([0-9A-Fa-f]{2})")
 # As ESXi writes them: the quote, the escape sign, and control characters but the tab.
@@ -83,3 +85,14 @@ class Vmx:
     def text(self) -> str:
         lines = ['%s = "%s"' % (key, escape(value)) for key, value in self._lines.values()]
         return "\n".join([*self._others, *lines]) + "\n"
+
+
+def require_utf8(vmx: Vmx, asked: str) -> None:
+    """Raises EsxiWrongState for a .vmx that cannot be written anew: only UTF-8 is written here."""
+    encoding = vmx.get(".encoding", "UTF-8")
+    if encoding.upper() not in ("UTF-8", "UTF8"):
+        raise EsxiWrongState(
+            asked,
+            "its .vmx is not UTF-8: it is written in %s" % encoding,
+            remedy="Change the VM once in the host's own client.",
+        )
