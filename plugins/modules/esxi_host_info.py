@@ -260,6 +260,7 @@ def read_by_api(session: ApiSession) -> Facts:
         Objects(vim.HostSystem, ("summary", "config.autoStart.defaults.enabled", *PROPERTIES)),
         Objects(vim.Datastore, SUMMARY),
         Objects(vim.VirtualMachine, VM_PROPERTIES),
+        beside=session.licence_objects(),
     )
     host = next(row for obj, row in rows.items() if isinstance(obj, vim.HostSystem))
     config, hardware = host["summary"].config, host["summary"].hardware
@@ -281,7 +282,7 @@ def read_by_api(session: ApiSession) -> Facts:
             _as_dict(hardware, *HARDWARE),
             bool(host.get("config.autoStart.defaults.enabled")),
         ),
-        licence=session.licence(),
+        licence=session.licence_in(rows),
         datastores=datastores_of(rows),
         network=network_of(rows),
         vms=vms,

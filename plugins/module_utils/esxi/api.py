@@ -116,12 +116,19 @@ class ApiSession:
     def licence(self) -> Licence:
         """The host's licence; one call, the first time."""
         if self._licence is None:
-            rows = self.read("the licence", {self.content.licenseManager: ("licenses",)})
-            licences = rows[self.content.licenseManager].get("licenses") or []
-            # An evaluation has every feature, and its key is of zeros; a host without any licence allows nothing.
-            first = licences[0] if licences else None
-            self._licence = Licence(first.editionKey or "unknown", first.name or "") if first else Licence("none", "")
+            self._licence = self.licence_in(self.read("the licence", self.licence_objects()))
         return self._licence
+
+    def licence_objects(self) -> t.Dict[t.Any, t.Sequence[str]]:
+        """What to read for the licence, alone or beside other objects."""
+        return {self.content.licenseManager: ("licenses",)}
+
+    def licence_in(self, rows: t.Mapping[t.Any, Properties]) -> Licence:
+        """The licence out of what was read."""
+        licences = rows.get(self.content.licenseManager, {}).get("licenses") or []
+        # An evaluation has every feature, and its key is of zeros; a host without any licence allows nothing.
+        first = licences[0] if licences else None
+        return Licence(first.editionKey or "unknown", first.name or "") if first else Licence("none", "")
 
     def require_writes(self) -> None:
         """Say that the licence refuses writes before anything was begun.
@@ -206,23 +213,18 @@ class ApiSession:
 
     def read(self, asked: str, objects: t.Mapping[t.Any, t.Sequence[str]]) -> t.Dict[t.Any, Properties]:
         """Properties of objects which are known already, in one call; what is unset is not in the answer."""
-        specs = [
-            vmodl.query.PropertyCollector.FilterSpec(
-                objectSet=[vmodl.query.PropertyCollector.ObjectSpec(obj=obj)],
-                propSet=[vmodl.query.PropertyCollector.PropertySpec(type=type(obj), pathSet=list(properties))],
-            )
-            for obj, properties in objects.items()
-        ]
-        return self._retrieve("Reading %s" % asked, specs)
+        return self._retrieve("Reading %s" % asked, _filters(objects))
 
-    def read_all(self, asked: str, *wanted: Objects) -> t.Dict[t.Any, Properties]:
-        """Properties of every object of these types below the root folder, in one call."""
+    def read_all(
+        self, asked: str, *wanted: Objects, beside: t.Optional[t.Mapping[t.Any, t.Sequence[str]]] = None
+    ) -> t.Dict[t.Any, Properties]:
+        """Properties of every object of these types below the root folder, and of the known ones, in one call."""
         collector = vmodl.query.PropertyCollector
         tree = collector.FilterSpec(
             objectSet=[collector.ObjectSpec(obj=self.content.rootFolder, skip=False, selectSet=_whole_inventory())],
             propSet=[collector.PropertySpec(type=o.kind, pathSet=list(o.properties)) for o in wanted],
         )
-        return self._retrieve("Reading %s" % asked, [tree])
+        return self._retrieve("Reading %s" % asked, [tree, *_filters(beside or {})])
 
     def _retrieve(self, asked: str, specs: t.List[t.Any]) -> t.Dict[t.Any, Properties]:
         collector = self.content.propertyCollector
@@ -266,6 +268,18 @@ class ApiSession:
         asked = "Logging in as %s" % self.connection.username
         with _readable_errors(asked, self.connection):
             self.content.sessionManager.Login(self.connection.username, self.connection.password)
+
+
+def _filters(objects: t.Mapping[t.Any, t.Sequence[str]]) -> t.List[t.Any]:
+    """One filter for each object which is known already."""
+    collector = vmodl.query.PropertyCollector
+    return [
+        collector.FilterSpec(
+            objectSet=[collector.ObjectSpec(obj=obj)],
+            propSet=[collector.PropertySpec(type=type(obj), pathSet=list(properties))],
+        )
+        for obj, properties in objects.items()
+    ]
 
 
 def _whole_inventory() -> t.List[t.Any]:

@@ -77,19 +77,21 @@ class EsxiConnection:
 def open_session(connection: EsxiConnection, *, writes: bool = True) -> Session:
     """Take the way which the user named, or, with `auto`, the way which the host's licence leaves open.
 
-    The API is asked first: it reads on every licence. With ``writes=False`` that is enough.
+    The API is asked first: it reads on every licence. With ``writes=False`` that is enough, and nothing is read here.
     """
     if connection.transport == "ssh":
         return ShellSession(connection, "`transport` says so")
     session = ApiSession(connection)
     try:
+        if not writes:
+            session.why = "`transport` says so" if connection.transport == "api" else "the API reads on every licence"
+            return session
         licence = session.licence()
         if connection.transport == "api":
             session.why = "`transport` says so"
             return session
-        if licence.api_writes or not writes:
-            allows = "the licence %s allows it" % licence.edition_key
-            session.why = allows if licence.api_writes else "the API reads on every licence"
+        if licence.api_writes:
+            session.why = "the licence %s allows it" % licence.edition_key
             return session
     except BaseException:
         session.close()

@@ -58,8 +58,7 @@ def test_the_licence_says_whether_the_api_may_write(host: Any, run_module: Any, 
 def test_reading_stays_with_the_api_on_every_edition(host: Any, run_module: Any) -> None:
     result = info(run_module, host)
     assert result["transport"] == "api"
-    if host.transport == "ssh":
-        assert result["transport_reason"] == "the API reads on every licence"
+    assert result["transport_reason"] == "the API reads on every licence"
 
 
 def test_reading_costs_the_same_whatever_the_number_of_machines(own_host: Any, run_module: Any) -> None:
@@ -69,8 +68,8 @@ def test_reading_costs_the_same_whatever_the_number_of_machines(own_host: Any, r
         own_host.simulator.reset_counts()
         info(run_module, own_host, transport=own_host.transport)
         costs.append(len(own_host.asked()))
-    # connect, log in, licence, everything, log out; by SSH the host, then the machines
-    assert costs == ([5, 5] if own_host.transport == "api" else [2, 2])
+    # connect, log in, everything, log out; by SSH the host, then the machines
+    assert costs == ([4, 4] if own_host.transport == "api" else [2, 2])
 
 
 def test_a_wrong_password_is_named(host: Any, run_module: Any) -> None:
