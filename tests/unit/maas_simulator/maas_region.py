@@ -146,10 +146,10 @@ def settings(data: Path, version: str = "3.6.5") -> Settings:
 
 
 @contextmanager
-def serve(chosen: Settings) -> Iterator[Region]:
+def serve(chosen: Settings, port: int = 0) -> Iterator[Region]:
     """Run a region for as long as the block lasts."""
     app = create_app(chosen)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
