@@ -141,6 +141,8 @@ class FakeRegion:
         """Answers to give instead, each once, by method and path."""
         self.ways: dict[tuple[str, str], list[int]] = {}
         """Statuses a machine goes through after an operation, by host name (or *) and operation."""
+        self.busy: list[int] = []
+        """How many machines were being commissioned or deployed after each operation."""
         self._ahead: dict[str, list[int]] = {}
         self._lock = threading.Lock()
 
@@ -252,6 +254,7 @@ class FakeRegion:
         way = list(self.ways.get((row["hostname"], op), self.ways.get(("*", op), usual)))
         self._enter(row, way.pop(0))
         self._ahead[system_id] = way
+        self.busy.append(sum(1 for other in self.machines.values() if other["status"] in (1, 9, 21)))
         return Answer(200, row)
 
     def _create(self, request: Request) -> Answer:

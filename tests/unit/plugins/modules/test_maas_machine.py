@@ -60,7 +60,13 @@ def test_a_new_machine_is_created_and_commissioned(region: FakeRegion, run_modul
         "architecture": "amd64",
         "name": "nuc-new",
         "power_type": "webhook",
-        "power_parameters": {"power_on_uri": "http://10.0.0.1/on", "power_on_regex": "on", "power_pass": "s3cret-pass"},
+        "power_parameters": {
+            "power_on_uri": "http://10.0.0.1/on",
+            "power_off_uri": "http://10.0.0.1/off",
+            "power_query_uri": "http://10.0.0.1/state",
+            "power_on_regex": "on",
+            "power_pass": "s3cret-pass",
+        },
         "pool": "edge",
     }
     predicted = run_module(maas_machine, check=True, **wanted)
@@ -97,7 +103,7 @@ def test_secrets_are_blanked_and_the_rest_stays_readable(region: FakeRegion, run
 
 
 def test_power_parameters_are_compared_with_what_maas_holds(region: FakeRegion, run_module: Any) -> None:
-    region.add(machine(1))
+    region.add(machine(1, power_type="ipmi"))
     region.power["sys001"] = {"power_address": "10.0.0.9", "power_pass": "s3cret-pass", "power_user": "x"}
     same = {"power_address": "10.0.0.9", "power_pass": "s3cret-pass"}
     assert not run_module(maas_machine, hostname="nuc-001", power_parameters=same)["changed"]
@@ -105,8 +111,43 @@ def test_power_parameters_are_compared_with_what_maas_holds(region: FakeRegion, 
     assert done["changed"]
     assert sorted(region.writes[0].params) == [
         ("power_parameters_power_address", "10.0.0.8"),
-        ("power_type", "webhook"),
+        ("power_type", "ipmi"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "expected"),
+    [
+        ("amt", {"power_pass": "s3cret-pass"}, "the power type amt needs power_address in `power_parameters`"),
+        (
+            "amt",
+            {"power_address": "10.0.0.9", "power_user": "x"},
+            "the power type amt has no parameter power_user; it has: power_address, power_pass",
+        ),
+        ("ipmi", {"power_address": ""}, "the power type ipmi needs power_address"),
+        ("webhook", {"power_on_uri": "http://b/on"}, "the power type webhook needs power_off_uri, power_query_uri"),
+        ("manual", {"power_address": "10.0.0.9"}, "the power type manual has no parameter power_address; it has: none"),
+    ],
+)
+def test_power_parameters_that_cannot_be_are_named_before_anything_is_sent(
+    region: FakeRegion, run_module: Any, kind: str, parameters: dict[str, str], expected: str
+) -> None:
+    region.add(machine(1, power_type=""))
+    failed = run_module(maas_machine, hostname="nuc-001", power_type=kind, power_parameters=parameters)
+    assert failed["failed"]
+    assert expected in failed["msg"]
+    assert "s3cret" not in str(failed)
+    assert region.writes == []
+
+
+def test_a_power_type_of_its_own_keeps_the_parameters_that_maas_holds(region: FakeRegion, run_module: Any) -> None:
+    region.add(machine(1, power_type="amt"))
+    region.power["sys001"] = {"power_address": "10.0.0.9", "power_pass": "old"}
+    done = run_module(maas_machine, hostname="nuc-001", power_type="amt", power_parameters={"power_pass": "s3cret-1"})
+    assert done["diff"][0]["after"] == {"power_parameters": {"power_pass": "(hidden) new"}}
+    assert region.power["sys001"] == {"power_address": "10.0.0.9", "power_pass": "s3cret-1"}
+    free = run_module(maas_machine, hostname="nuc-001", power_type="redfish", power_parameters={"node_id": "1"})
+    assert free["changed"]
 
 
 @pytest.mark.parametrize("status", [4, 6, 9, 10, 11])
@@ -279,6 +320,29 @@ def test_without_wait_the_first_step_is_taken(
     assert [w.op for w in region.writes] == ["commission"]
     assert done["machine"]["status"] in ("Commissioning", "Testing")
     assert warnings == ["`wait` is false: deploy is left for a further run."]
+
+
+def test_at_most_so_many_are_commissioned_or_deployed_at_once(region: FakeRegion, run_module: Any) -> None:
+    region.add(*(machine(n, status=0) for n in range(1, 8)))
+    region.images.append(uploaded("edge-1"))
+    region.ways["nuc-002", "commission"] = [1, 1, 1, 1, 21, 4]
+    entries = [{"hostname": f"nuc-{n:03d}"} for n in range(1, 8)]
+    done = run_module(maas_machine, state="deployed", machines=entries, image="edge-1", at_once=2)
+    assert {m["status"] for m in done["machines"]} == {"Deployed"}
+    assert max(region.busy) == 2
+    # A machine that has been commissioned is deployed before another one is begun.
+    order = [(w.op, w.path) for w in region.writes]
+    assert order.index(("deploy", "machines/sys001/")) < order.index(("commission", "machines/sys004/"))
+
+
+def test_who_had_no_turn_is_named(region: FakeRegion, run_module: Any) -> None:
+    region.add(machine(1, status=0), machine(2, status=0))
+    region.ways["nuc-001", "commission"] = [1]
+    entries = [{"hostname": "nuc-001"}, {"hostname": "nuc-002"}]
+    failed = run_module(maas_machine, state="ready", machines=entries, at_once=1, wait_timeout_seconds=1)
+    assert "nuc-001 (sys001): it is still Commissioning" in failed["msg"]
+    assert "nuc-002 (sys002): its turn did not come, it is still New (`at_once` is 1)" in failed["msg"]
+    assert run_module(maas_machine, state="ready", hostname="nuc-001", at_once=0)["msg"].startswith("`at_once` is 0")
 
 
 def test_what_is_under_way_is_waited_for_and_no_change(region: FakeRegion, run_module: Any) -> None:
