@@ -50,6 +50,8 @@ def boot_purpose(machine: Machine) -> str:
         return "xinstall" if machine.netboot else "local"
     if machine.status == Status.DEPLOYED:
         return "local"
+    if machine.status == Status.EXITING_RESCUE_MODE and machine.previous_status == Status.DEPLOYED:
+        return "local"
     return "poweroff"
 
 

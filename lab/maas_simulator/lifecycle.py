@@ -10,7 +10,17 @@ from lab.maas_simulator.events import EventType, change_status, record
 from lab.maas_simulator.model import Machine, Token
 from lab.maas_simulator.network import claim_addresses, free_addresses, link_auto, on_network
 from lab.maas_simulator.region import Region
-from lab.maas_simulator.statuses import COMMISSIONABLE, FAILURE_OF, MONITORED, RELEASABLE, Status
+from lab.maas_simulator.script_results import forget_results
+from lab.maas_simulator.statuses import (
+    COMMISSIONABLE,
+    FAILURE_OF,
+    IN_RESCUE,
+    MONITORED,
+    RELEASABLE,
+    RESCUABLE,
+    TESTABLE,
+    Status,
+)
 
 POWER_TASKS = ("power_on", "power_off", "power_cycle")
 _SCRIPT_RUNNING, _SCRIPT_PENDING, _SCRIPT_PASSED, _SCRIPT_FAILED = 1, 0, 2, 3
@@ -44,6 +54,8 @@ def commission(
     skip_networking: bool = False,
     enable_ssh: bool = False,
     run_tests: bool = True,
+    scripts: list[str] | None = None,
+    tests: list[str] | None = None,
 ) -> None:
     """Start commissioning."""
     require_unlocked(machine)
@@ -57,6 +69,8 @@ def commission(
     machine.token = Token()
     machine.failed_scripts = False
     machine.skip_networking, machine.enable_ssh, machine.run_tests = skip_networking, enable_ssh, run_tests
+    machine.commissioning_scripts, machine.testing_scripts = scripts or [], tests or []
+    forget_results(region.store, machine)
     machine.commissioning_result = region.store.next_id("script set")
     machine.commissioning_status = _SCRIPT_PENDING
     if run_tests:
@@ -285,3 +299,92 @@ def mark_fixed(region: Region, machine: Machine, user: str) -> None:
     machine.hwe_kernel = None
     commissioned_once = machine.commissioning_status == _SCRIPT_PASSED
     change_status(region.store, machine, Status.READY if commissioned_once else Status.NEW)
+
+
+def start_rescue_mode(region: Region, machine: Machine, user: str) -> None:
+    """Boot the rescue environment; the machine says when it is there. Not recorded: Node.start_rescue_mode."""
+    require_unlocked(machine)
+    _require_transition(machine, Status.ENTERING_RESCUE_MODE, machine.status in RESCUABLE)
+    record(region.store, machine, EventType.STARTING_RESCUE_MODE, f"({user})", user=user)
+    if machine.status not in IN_RESCUE:
+        machine.previous_status = machine.status
+    machine.token = machine.token or Token()
+    change_status(region.store, machine, Status.ENTERING_RESCUE_MODE)
+    record(region.store, machine, EventType.ENTERING_RESCUE_MODE)
+    expect_report(region, machine)
+    plan(region, machine, "power_cycle")
+
+
+def in_rescue_mode(region: Region, machine: Machine) -> None:
+    """The rescue environment has reported."""
+    change_status(region.store, machine, Status.RESCUE_MODE)
+    record(region.store, machine, EventType.RESCUE_MODE)
+    expect_report(region, machine)
+
+
+def stop_rescue_mode(region: Region, machine: Machine, user: str) -> None:
+    """Back to what the machine was: a deployed one boots its disk, any other is switched off."""
+    require_unlocked(machine)
+    _require_transition(machine, Status.EXITING_RESCUE_MODE, machine.status in IN_RESCUE)
+    record(region.store, machine, EventType.STOPPING_RESCUE_MODE, f"({user})", user=user)
+    change_status(region.store, machine, Status.EXITING_RESCUE_MODE)
+    record(region.store, machine, EventType.EXITING_RESCUE_MODE)
+    if machine.power_type in ("", "manual"):
+        # Nobody can switch this machine, so MAAS does not wait.
+        out_of_rescue_mode(region, machine)
+        return
+    expect_report(region, machine)
+    plan(region, machine, "power_cycle" if machine.previous_status == Status.DEPLOYED else "power_off")
+
+
+def out_of_rescue_mode(region: Region, machine: Machine) -> None:
+    """Its power is as it should be again."""
+    change_status(region.store, machine, machine.previous_status)
+    record(region.store, machine, EventType.EXITED_RESCUE_MODE)
+    expect_report(region, machine)
+
+
+def _require_transition(machine: Machine, target: Status, allowed: bool) -> None:
+    if not allowed:
+        # Not recorded; the text is MAAS's (Node.clean_status).
+        raise conflict(f"Invalid transition: {machine.status.label} -> {target.label}.")
+
+
+def start_testing(region: Region, machine: Machine, user: str, scripts: list[str]) -> None:
+    """Test a machine that was commissioned. Not recorded: TestForm, Node.start_testing."""
+    require_unlocked(machine)
+    if machine.status not in TESTABLE:
+        raise form_errors({"__all__": ["Test is not available because of the current state of the node."]})
+    record(region.store, machine, EventType.STARTING_TESTING, f"({user})", user=user)
+    machine.previous_status = machine.status
+    machine.testing_scripts = scripts
+    machine.testing_result = region.store.next_id("script set")
+    machine.testing_status = _SCRIPT_RUNNING
+    machine.token = machine.token or Token()
+    change_status(region.store, machine, Status.TESTING)
+    record(region.store, machine, EventType.TESTING)
+    expect_report(region, machine)
+    plan(region, machine, "power_cycle")
+    plan(region, machine, "finish_testing", region.settings.testing_seconds)
+
+
+def tested(region: Region, machine: Machine) -> None:
+    """The tests went well: back to where they began, but a machine that was broken or had failed is Ready."""
+    if machine.previous_status not in (Status.ALLOCATED, Status.DEPLOYED):
+        ready(region, machine)
+        return
+    machine.testing_status = _SCRIPT_PASSED
+    region.store.drop_tasks(machine, "finish_testing")
+    change_status(region.store, machine, machine.previous_status)
+    expect_report(region, machine)
+    plan(region, machine, "power_cycle" if machine.status == Status.DEPLOYED else "power_off")
+
+
+def override_failed_testing(region: Region, machine: Machine, user: str) -> None:
+    """Use a machine in spite of its tests."""
+    if machine.status != Status.FAILED_TESTING:
+        # Not recorded; the text is MAAS's (Node.override_failed_testing).
+        raise conflict("Unable to override node status. Node is not in 'Failed testing' status.")
+    record(region.store, machine, EventType.OVERRIDING_FAILED_TESTING, f"({user})", user=user)
+    machine.error_description = ""
+    change_status(region.store, machine, Status.DEPLOYED if machine.osystem else Status.READY)

@@ -14,10 +14,14 @@ from lab.maas_simulator.lifecycle import (
     lock,
     mark_broken,
     mark_fixed,
+    override_failed_testing,
     plan,
     release,
     require_unlocked,
     start_network,
+    start_rescue_mode,
+    start_testing,
+    stop_rescue_mode,
 )
 from lab.maas_simulator.machine_filters import filter_machines, pick_machine
 from lab.maas_simulator.machine_forms import read_create, read_update
@@ -100,10 +104,7 @@ def delete_machine(call: Call) -> Answer:
 
 
 def _commission(call: Call, machine: Machine) -> None:
-    scripts = call.data.get("commissioning_scripts")
     tests = call.data.get("testing_scripts")
-    if scripts or tests not in ("", "none"):
-        raise not_simulated("Machine.commission with a choice of scripts")
     commission(
         call.region,
         machine,
@@ -111,7 +112,14 @@ def _commission(call: Call, machine: Machine) -> None:
         skip_networking=call.data.flag("skip_networking"),
         enable_ssh=call.data.flag("enable_ssh"),
         run_tests=tests != "none",
+        scripts=_chosen(call, "commissioning_scripts"),
+        tests=_chosen(call, "testing_scripts"),
     )
+
+
+def _chosen(call: Call, field: str) -> list[str]:
+    """A choice of scripts as the forms take it: names or tags with commas between them, or `none`."""
+    return [name for name in call.data.get(field).split(",") if name not in ("", "none")]
 
 
 def commission_machine(call: Call) -> Answer:
@@ -232,6 +240,34 @@ def mark_machine_fixed(call: Call) -> Answer:
     """Machine.mark_fixed"""
     machine = _machine(call)
     mark_fixed(call.region, machine, call.caller)
+    return _saved(call, machine)
+
+
+def rescue_mode(call: Call) -> Answer:
+    """Machine.rescue_mode"""
+    machine = _machine(call)
+    start_rescue_mode(call.region, machine, call.caller)
+    return _saved(call, machine)
+
+
+def exit_rescue_mode(call: Call) -> Answer:
+    """Machine.exit_rescue_mode"""
+    machine = _machine(call)
+    stop_rescue_mode(call.region, machine, call.caller)
+    return _saved(call, machine)
+
+
+def test_machine(call: Call) -> Answer:
+    """Machine.test"""
+    machine = _machine(call)
+    start_testing(call.region, machine, call.caller, _chosen(call, "testing_scripts"))
+    return _saved(call, machine)
+
+
+def override_machine_tests(call: Call) -> Answer:
+    """Machine.override_failed_testing"""
+    machine = _machine(call)
+    override_failed_testing(call.region, machine, call.caller)
     return _saved(call, machine)
 
 

@@ -22,12 +22,14 @@ from lab.maas_simulator.lifecycle import (
     commissioning_failed,
     deployed,
     expect_report,
+    in_rescue_mode,
     mark_failed,
-    ready,
+    tested,
 )
 from lab.maas_simulator.model import Machine
 from lab.maas_simulator.oauth import Credentials, unauthorized
 from lab.maas_simulator.region import Region
+from lab.maas_simulator.script_results import store_result
 from lab.maas_simulator.statuses import Status
 
 VERSIONS = ("2012-03-01", "latest")
@@ -122,6 +124,11 @@ def _signal(region: Region, machine: Machine, data: Fields) -> None:
         for name in ("hardware", "50-maas-01-commissioning"):
             if data.get(name):
                 store_hardware(region, machine, data.get(name))
+    if data.get("script_name"):
+        exit_status = data.get("exit_status") or "0"
+        if not exit_status.lstrip("-").isdigit():
+            raise bad_request("exit_status: Please enter an integer value")
+        store_result(region.store, machine, data.get("script_name"), int(exit_status), data.get("output"))
     if data.get("script_name") and data.get("exit_status", "0") != "0":
         machine.failed_scripts = True
         record(region.store, machine, EventType.SCRIPT, f"{data.get('script_name')} failed")
@@ -136,13 +143,17 @@ def _obey_signal(region: Region, machine: Machine, status: str) -> None:
         case Status.COMMISSIONING, "FAILED" | "TIMEDOUT":
             commissioning_failed(region, machine)
         case Status.TESTING, "OK":
-            ready(region, machine)
+            tested(region, machine)
         case Status.TESTING, "FAILED" | "TIMEDOUT":
             mark_failed(region, machine, "Testing failed")
         case Status.DEPLOYING, "FAILED" | "TIMEDOUT":
             mark_failed(region, machine, _INSTALL_FAILED)
         case Status.DISK_ERASING, "OK":
             begin_release(region, machine)
+        case Status.ENTERING_RESCUE_MODE, "OK":
+            in_rescue_mode(region, machine)
+        case Status.ENTERING_RESCUE_MODE, "FAILED" | "TIMEDOUT":
+            mark_failed(region, machine, "Failed to enter rescue mode.")
         case Status.DISK_ERASING, "FAILED":
             mark_failed(region, machine, "Failed to erase disks.")
         case _:

@@ -102,6 +102,8 @@ class Machine:
     skip_networking: bool = False
     enable_ssh: bool = False
     run_tests: bool = True
+    commissioning_scripts: list[str] = field(default_factory=list)
+    testing_scripts: list[str] = field(default_factory=list)
     user_data: str | None = None
     image_sha256: str | None = None
     token: Token | None = None

@@ -48,6 +48,8 @@ FAILURE_OF = {
     Status.DEPLOYING: Status.FAILED_DEPLOYMENT,
     Status.RELEASING: Status.FAILED_RELEASING,
     Status.DISK_ERASING: Status.FAILED_DISK_ERASING,
+    Status.ENTERING_RESCUE_MODE: Status.FAILED_ENTERING_RESCUE_MODE,
+    Status.EXITING_RESCUE_MODE: Status.FAILED_EXITING_RESCUE_MODE,
 }
 
 COMMISSIONABLE = frozenset(
@@ -69,7 +71,42 @@ RELEASABLE = frozenset(
 )
 
 # Statuses in which a machine boots the ephemeral environment (COMMISSIONING_LIKE_STATUSES).
-BOOTS_EPHEMERAL = frozenset({Status.COMMISSIONING, Status.TESTING, Status.DISK_ERASING})
+BOOTS_EPHEMERAL = frozenset(
+    {
+        Status.COMMISSIONING,
+        Status.TESTING,
+        Status.DISK_ERASING,
+        Status.ENTERING_RESCUE_MODE,
+        Status.RESCUE_MODE,
+    }
+)
+
+# Where NODE_TRANSITIONS (maasserver/node_status.py) lets the rescue mode begin and end.
+RESCUABLE = frozenset(
+    {
+        Status.READY,
+        Status.BROKEN,
+        Status.DEPLOYED,
+        Status.FAILED_ENTERING_RESCUE_MODE,
+        Status.FAILED_EXITING_RESCUE_MODE,
+    }
+)
+IN_RESCUE = frozenset({Status.RESCUE_MODE, Status.FAILED_ENTERING_RESCUE_MODE, Status.FAILED_EXITING_RESCUE_MODE})
+
+# "A node in the 'ready', 'allocated', 'deployed', 'broken', or any failed state may run tests" (its API page).
+TESTABLE = frozenset(
+    {
+        Status.READY,
+        Status.ALLOCATED,
+        Status.DEPLOYED,
+        Status.BROKEN,
+        Status.FAILED_COMMISSIONING,
+        Status.FAILED_DEPLOYMENT,
+        Status.FAILED_RELEASING,
+        Status.FAILED_DISK_ERASING,
+        Status.FAILED_TESTING,
+    }
+)
 
 # Statuses that end by themselves when the machine never reports (MONITORED_STATUSES).
 MONITORED = frozenset(FAILURE_OF)

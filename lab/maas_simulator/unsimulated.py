@@ -12,9 +12,9 @@ OTHER_OPERATIONS: dict[str, str] = {
     ),
     "Machine": (
         "GET:details GET:get_curtin_config GET:get_token POST:clear_default_gateways "
-        "POST:exit_rescue_mode POST:mount_special POST:override_failed_testing POST:rescue_mode "
+        "POST:mount_special "
         "POST:restore_default_configuration POST:restore_networking_configuration "
-        "POST:restore_storage_configuration POST:set_storage_layout POST:test "
+        "POST:restore_storage_configuration POST:set_storage_layout "
         "POST:unmount_special"
     ),
     "Interfaces": "POST:create_bond POST:create_bridge POST:create_physical POST:create_vlan",
@@ -61,7 +61,6 @@ OTHER_RESOURCES: tuple[tuple[str, str, str], ...] = (
     ("LicenseKeys", "license-keys/", "create read"),
     ("Networks", "networks/", "create read"),
     ("NodeDevices", "nodes/{system_id}/devices/", "read"),
-    ("NodeResults", "installation-results/", "read"),
     ("NodeScriptResults", "nodes/{system_id}/results/", "read"),
     ("NodeScriptResult", "nodes/{system_id}/results/{id}/", "read update delete GET:download"),
     ("Nodes", "nodes/", "read GET:is_registered POST:set_zone"),

@@ -11,7 +11,7 @@ import logging
 import time
 
 from lab.maas_simulator.events import EventType, change_status, record
-from lab.maas_simulator.lifecycle import POWER_TASKS, mark_failed, ready, released
+from lab.maas_simulator.lifecycle import POWER_TASKS, mark_failed, out_of_rescue_mode, released, tested
 from lab.maas_simulator.power import Power, PowerError
 from lab.maas_simulator.region import Region
 from lab.maas_simulator.statuses import MONITORED, Status
@@ -67,7 +67,7 @@ class Worker:
         store = self.region.store
         machine = store.machine(system_id)
         if kind == "finish_testing" and machine.status == Status.TESTING:
-            ready(self.region, machine)
+            tested(self.region, machine)
         elif kind == "set_status":
             change_status(store, machine, Status(int(detail)))
         store.save(machine)
@@ -114,4 +114,6 @@ class Worker:
                 record(store, current, _DONE_EVENT[state])
                 if state == "off" and current.status == Status.RELEASING:
                     released(self.region, current)
+                elif current.status == Status.EXITING_RESCUE_MODE and not superseded:
+                    out_of_rescue_mode(self.region, current)
             store.save(current)

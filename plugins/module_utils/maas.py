@@ -177,6 +177,10 @@ class MaasUnavailable(MaasError):
     remedy = "The region has a problem of its own: see its log, then run again."
 
 
+class MaasBusy(MaasUnavailable):
+    remedy = "It, or a proxy before it, asks for fewer requests at a time: run again later."
+
+
 def _error_for(asked: str, status: int, content_type: str, content: bytes, retry_after: t.Optional[str]) -> MaasError:
     answer = readable_answer(content_type, content)
     pause = None
@@ -193,6 +197,7 @@ def _error_for(asked: str, status: int, content_type: str, content: bytes, retry
         403: MaasForbidden,
         404: MaasNotFound,
         409: MaasConflict,
+        429: MaasBusy,
     }
     kind = kinds.get(status, MaasUnavailable if status >= 500 else MaasError)
     return kind(asked, answer, status=status, retry_after=pause)
@@ -544,7 +549,11 @@ def _pauses_after(method: str, error: MaasError) -> t.Sequence[float]:
     """How long to wait before each further try; nothing where a second try could do harm."""
     if error.status == 409 and error.retry_after is not None:
         return CONFLICT_PAUSES
-    if method == "GET" and (isinstance(error, MaasLostCall) or error.status in (502, 503, 504)):
+    if error.status in (429, 503) and error.retry_after is not None:
+        # Who says when to come back has not done it: a proxy in front of a region that restarts, or MAAS itself where
+        # a power action is still under way.
+        return LOST_CALL_PAUSES
+    if method == "GET" and (isinstance(error, MaasLostCall) or error.status in (429, 502, 503, 504)):
         return LOST_CALL_PAUSES
     return ()
 

@@ -345,7 +345,7 @@ def settings_to_change(
         "zone": (row.get("zone") or {}).get("name"),
         "description": row.get("description") or "",
     }
-    changes = {}
+    changes = {}  # type: t.Dict[str, t.Tuple[t.Any, t.Any]]
     for name in SETTINGS:
         wanted = options[name]
         if wanted is None:

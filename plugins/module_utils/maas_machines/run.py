@@ -37,8 +37,17 @@ OUTAGE_SECONDS = 120
 TRIES = 5
 """So often a step is sent that meets a region which restarts."""
 
-_WITH_COMMENT = ("Machines.allocate", "Machine.deploy", "Machine.release", "Machine.lock", "Machine.unlock")
-_WITH_COMMENT += ("Machine.mark_broken", "Machine.mark_fixed", "Machine.power_on", "Machine.power_off")
+_WITH_COMMENT = (
+    "Machines.allocate",
+    "Machine.deploy",
+    "Machine.release",
+    "Machine.lock",
+    "Machine.unlock",
+    "Machine.mark_broken",
+    "Machine.mark_fixed",
+    "Machine.power_on",
+    "Machine.power_off",
+)
 
 
 class Runner:

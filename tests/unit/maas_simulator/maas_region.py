@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
@@ -146,9 +146,9 @@ def settings(data: Path, version: str = "3.6.5") -> Settings:
 
 
 @contextmanager
-def serve(chosen: Settings, port: int = 0) -> Iterator[Region]:
-    """Run a region for as long as the block lasts."""
-    app = create_app(chosen)
+def serve(chosen: Settings, port: int = 0, around: Callable[[Any], Any] = lambda app: app) -> Iterator[Region]:
+    """Run a region for as long as the block lasts; `around` puts something before it, as a proxy would stand."""
+    app = around(create_app(chosen))
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()

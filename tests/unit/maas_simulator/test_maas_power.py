@@ -3,52 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from maas_bmc import Bmc
 from maas_region import Region
-
-
-class Bmc(ThreadingHTTPServer):
-    """One machine's power: POST /on, POST /off, GET /state."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.on = False
-        self.broken = False
-        self.calls: list[tuple[str, str, str, str]] = []
-
-    def parameters(self, **more: str) -> dict[str, str]:
-        """What MAAS has to know of it."""
-        base = f"http://127.0.0.1:{self.server_port}"
-        given = {"power_on_uri": "/on", "power_off_uri": "/off", "power_query_uri": "/state"}
-        given = {name: base + path for name, path in given.items()} | more
-        return {"power_type": "webhook"} | {f"power_parameters_{k}": v for k, v in given.items()}
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Bmc
-
-    def _answer(self) -> None:
-        bmc = self.server
-        headers = self.headers
-        authorization = headers.get("Authorization", "")
-        bmc.calls.append((self.command, self.path, authorization, headers.get("System_Id", "")))
-        if self.path in ("/on", "/off") and not bmc.broken:
-            bmc.on = self.path == "/on"
-        body = json.dumps({"status": "running" if bmc.on else "stopped"}).encode()
-        self.send_response(500 if bmc.broken else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_POST = _answer  # noqa: N815 - the names http.server wants
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
 
 
 @pytest.fixture

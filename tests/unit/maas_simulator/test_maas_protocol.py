@@ -14,7 +14,7 @@ from maas_region import HTTP, Region, oauth
         ("GET", "scripts/", "Scripts.read"),
         ("POST", "ipaddresses/?op=reserve", "IPAddresses.reserve"),
         ("POST", "subnets/", "Subnets.create"),
-        ("POST", "machines/abc123/?op=rescue_mode", "Machine.rescue_mode"),
+        ("POST", "machines/abc123/?op=set_storage_layout", "Machine.set_storage_layout"),
         ("GET", "rackcontrollers/?op=describe_power_types", "RackControllers.describe_power_types"),
     ],
 )
