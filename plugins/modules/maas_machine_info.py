@@ -56,6 +56,14 @@ options:
     description: Whether RV(machines_full) is returned, the machines as MAAS describes them, about 16 KB each.
     type: bool
     default: false
+  ssh_host_keys:
+    description:
+      - Whether each deployed machine has C(ssh_host_keys), the public keys which its installed system reported to MAAS
+        itself, signed with the machine's own token. They are read from MAAS's events, some requests for all machines.
+      - Only keys that were reported since the machine's latest deployment began are returned. MAAS may take a minute to
+        write down what a machine reports.
+    type: bool
+    default: false
 seealso:
   - module: edge.rack.maas_machine
   - plugin: edge.rack.maas
@@ -69,6 +77,18 @@ EXAMPLES = r"""
     maas_api_key_file: /etc/edge/maas.key
     status: [failed_commissioning, failed_deployment, failed_testing]
   register: failed
+
+- name: The host keys of the deployed devices are read
+  edge.rack.maas_machine_info:
+    status: [deployed]
+    ssh_host_keys: true
+  register: deployed
+
+- name: SSH knows the devices before it meets them
+  ansible.builtin.known_hosts:
+    name: "{{ item.0.ip_addresses[0] }}"
+    key: "{{ item.0.ip_addresses[0] }} {{ item.1 }}"
+  loop: "{{ deployed.machines | subelements('ssh_host_keys') }}"
 
 - name: The devices that failed are named
   ansible.builtin.debug:
@@ -183,6 +203,13 @@ machines:
     hardware_uuid:
       description: The UUID of the hardware.
       type: str
+    ssh_host_keys:
+      description:
+        - The SSH host keys as C(TYPE BASE64), as the installed system reported them to MAAS. Empty if it has not yet.
+        - Of deployed machines, with O(ssh_host_keys=true).
+      type: list
+      elements: str
+      sample: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f]
 machines_full:
   description: The same machines as MAAS describes them.
   type: list
@@ -200,6 +227,7 @@ from ansible_collections.edge.rack.plugins.module_utils.maas import (
     run_with_client,
     status_filter,
 )
+from ansible_collections.edge.rack.plugins.module_utils.maas_machines.host_keys import read_host_keys
 
 # Our name of a filter -> the region's.
 FILTERS = {
@@ -219,7 +247,14 @@ def work(module: AnsibleModule, client: MaasClient) -> t.Dict[str, t.Any]:
     if filters["status"] is not None:
         filters["status"] = [status_filter(status) for status in filters["status"]]
     rows = sorted(client.read_machines(**filters), key=lambda row: row["hostname"])
-    result = {"changed": False, "machines": [machine_summary(row) for row in rows]}
+    result = {"changed": False, "machines": [machine_summary(row) for row in rows]}  # type: t.Dict[str, t.Any]
+    if module.params["ssh_host_keys"]:
+        keys, warnings = read_host_keys(client, rows)
+        for machine in result["machines"]:
+            if machine["system_id"] in keys:
+                machine["ssh_host_keys"] = keys[machine["system_id"]]
+        for warning in warnings:
+            module.warn(warning)
     if module.params["full"]:
         result["machines_full"] = rows
     return result
@@ -230,6 +265,7 @@ def main() -> None:
         argument_spec={
             **{name: {"type": "list", "elements": "str"} for name in FILTERS},
             "full": {"type": "bool", "default": False},
+            "ssh_host_keys": {"type": "bool", "default": False, "no_log": False},
             **connection_argument_spec(),
         },
         supports_check_mode=True,
