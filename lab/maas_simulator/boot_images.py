@@ -30,6 +30,16 @@ def synced_series(region: Region) -> list[str]:
     return ["jammy", "noble"] if region.release >= (3, 6) else ["focal", "jammy"]
 
 
+def default_series(region: Region) -> str:
+    """What is deployed where nothing else is asked for."""
+    return "noble" if region.release >= (3, 6) else "jammy"
+
+
+def kernel_of(series: str) -> str:
+    """The general availability kernel of an Ubuntu release."""
+    return _KERNELS[series]
+
+
 def choices(region: Region) -> list[DeployChoice]:
     """Everything a deployment may name."""
     found = [DeployChoice("ubuntu", series, _KERNELS[series]) for series in synced_series(region)]
@@ -49,7 +59,7 @@ def choose(region: Region, wanted: str, kernel: str) -> DeployChoice:
     """The choice of a `distro_series` ('' is the default), or the recorded 400 that lists them."""
     available = choices(region)
     if not wanted:
-        wanted = f"ubuntu/{'noble' if region.release >= (3, 6) else 'jammy'}"
+        wanted = f"ubuntu/{default_series(region)}"
     for choice in available:
         if wanted in (choice.name, choice.series):
             if kernel not in ("", choice.kernel):
