@@ -21,7 +21,8 @@ _KEY_TYPES = [
 ]
 
 
-def _user(name: str) -> dict[str, Any]:
+def user_dict(name: str) -> dict[str, Any]:
+    """A user."""
     return {
         "is_superuser": True,
         "username": name,
@@ -33,19 +34,19 @@ def _user(name: str) -> dict[str, Any]:
 
 def whoami(call: Call) -> Answer:
     """Users.whoami"""
-    return Answer.json(_user(call.caller))
+    return Answer.json(user_dict(call.caller))
 
 
 def list_users(call: Call) -> Answer:
     """Users.read"""
-    return Answer.json([_user(call.region.settings.username)])
+    return Answer.json([user_dict(call.region.settings.username)])
 
 
 def read_user(call: Call) -> Answer:
     """User.read"""
     if call.params["username"] != call.region.settings.username:
         raise missing("User")
-    return Answer.json(_user(call.region.settings.username))
+    return Answer.json(user_dict(call.region.settings.username))
 
 
 def _show(row: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lab.maas_simulator import boot_resources, metadata
+from lab.maas_simulator import boot_resources, metadata, networks, racks
 from lab.maas_simulator.answer import TEXT, Answer
 from lab.maas_simulator.boot import boot
 from lab.maas_simulator.describe import describe
@@ -43,6 +43,9 @@ _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 def create_app(settings: Settings) -> Starlette:
     """A region with this store; everything it still had to do goes on."""
     region = Region(settings, Store(settings.data))
+    with region.store.transaction():
+        racks.prepare(region)
+        networks.prepare(region)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -302,7 +302,6 @@ def link_subnet(call: Call) -> Answer:
         raise conflict("Cannot link subnet interface because the machine is not New, Ready, Allocated, or Broken.")
     if call.data.get("mode").upper() != "AUTO":
         raise not_simulated(f"Interface.link_subnet mode={call.data.get('mode')}")
-    parse_subnet_id(call.data.get("subnet"))
-    link_auto(call.region, nic)
+    link_auto(call.region, nic, parse_subnet_id(call.region, call.data.get("subnet")))
     call.store.save(machine)
     return Answer.json(interface(call.region, machine, nic))

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
 
@@ -24,6 +25,8 @@ class Region:
     store: Store
     # Set whenever a task was planned, so that the worker need not poll fast.
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    # Subnets and VLANs as the API shows them, each of them in many machines: (table, id) -> document.
+    shown: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     # One upload at a time for each content.
     uploads: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 

@@ -47,8 +47,15 @@ def _row_problems(call: dict[str, Any], row: dict[str, Any], names: dict[str, st
     problems += unmet(call.get("auth"), request.get("auth"), "auth")
     params = filled(call.get("params"), names)
     if "{" not in json.dumps(params).replace("{", "", 1) or isinstance(params, list):
-        problems += unmet(params, request["params"] or None, "params")
+        problems += unmet(params, _as_text(request["params"]) or None, "params")
     return problems + answer_problems(call, response["status"], response["content_type"], response["body"])
+
+
+def _as_text(params: Any) -> Any:
+    """Numbers as they went over the wire."""
+    if isinstance(params, dict):
+        return {name: str(value) if isinstance(value, int) else value for name, value in params.items()}
+    return params
 
 
 def main() -> int:

@@ -11,11 +11,10 @@ from maas_region import HTTP, Region, oauth
 @pytest.mark.parametrize(
     ("method", "path", "name"),
     [
-        ("GET", "scripts/", "Scripts.read"),
+        ("GET", "dhcp-snippets/", "DHCPSnippets.read"),
         ("POST", "ipaddresses/?op=reserve", "IPAddresses.reserve"),
-        ("POST", "subnets/", "Subnets.create"),
+        ("POST", "boot-sources/", "BootSources.create"),
         ("POST", "machines/abc123/?op=set_storage_layout", "Machine.set_storage_layout"),
-        ("GET", "rackcontrollers/?op=describe_power_types", "RackControllers.describe_power_types"),
     ],
 )
 def test_what_is_not_simulated_answers_501_and_names_itself(region: Region, method: str, path: str, name: str) -> None:
