@@ -473,9 +473,13 @@ class MaasClient:
     async def _put_bytes(self, path: str, content: bytes) -> None:
         await self._connect()
         uri = urljoin(self.connection.api_url, path.split("/api/2.0/", 1)[-1])
-        headers = {"Content-Type": "application/octet-stream"}
-        sign(uri, headers, Credentials.parse(self.connection.api_key))
-        await self._exchange("Uploading %d bytes to %s" % (len(content), path), "PUT", uri, content, headers)
+
+        async def send() -> t.Any:
+            headers = {"Content-Type": "application/octet-stream"}
+            sign(uri, headers, Credentials.parse(self.connection.api_key))
+            return await self._exchange("Uploading %d bytes to %s" % (len(content), path), "PUT", uri, content, headers)
+
+        await self._with_retries("PUT", send)
 
     async def _connect(self) -> None:
         if self._bones is not None:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.edge.rack.plugins.module_utils import maas_images
 from ansible_collections.edge.rack.plugins.modules import maas_boot_resource
 from ansible_collections.edge.rack.tests.unit.plugins.fake_region import Answer, FakeRegion
 
 
 @pytest.fixture
 def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(maas_boot_resource, "CHUNK_BYTES", 400)
+    monkeypatch.setattr(maas_images, "CHUNK_BYTES", 400)
     path = tmp_path / "edge.tgz"
     path.write_bytes(bytes(range(250)) * 4)
     return path
@@ -68,8 +69,44 @@ def test_content_that_maas_has_is_not_sent(region: FakeRegion, run_module: Any, 
 
 
 def test_a_refusal_says_why(region: FakeRegion, run_module: Any, image: Path) -> None:
-    region.canned["POST", "boot-resources/"] = [Answer(400, {"base_image": ["Not a known image."]})]
-    failed = run_module(maas_boot_resource, name="edge-1", path=str(image), base_image="nope")
-    assert "400: base_image: Not a known image" in failed["msg"]
+    region.canned["POST", "boot-resources/"] = [Answer(400, {"name": ["edge/1 is a reserved name"]})]
+    failed = run_module(maas_boot_resource, name="edge/1", path=str(image))
+    assert "400: name: edge/1 is a reserved name" in failed["msg"]
     missing = run_module(maas_boot_resource, name="edge-1", path="/nonexistent.tgz")
     assert "/nonexistent.tgz: No such file or directory. Check `path`" in missing["msg"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"base_image": "noble"}, "`base_image` is noble: give it as OSYSTEM/SERIES"),
+        ({"base_image": "debian/12"}, "`base_image` is debian/12, and MAAS has no such image"),
+        ({"name": "edge", "keep_latest": 2}, "`keep_latest` needs a name that ends in a version"),
+        ({"keep_latest": 0}, "`keep_latest` is 0"),
+        ({"path": None}, "state is present but all of the following are missing: path"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_sent(
+    region: FakeRegion, run_module: Any, image: Path, options: dict[str, Any], expected: str
+) -> None:
+    wanted = {"name": "edge-1.0", "path": str(image), **options}
+    failed = run_module(maas_boot_resource, **{k: v for k, v in wanted.items() if v is not None})
+    assert failed["failed"]
+    assert expected in failed["msg"]
+    assert region.writes == []
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("edge-nuc-1.4.0", "edge-nuc"),
+        ("edge-nuc-v2", "edge-nuc"),
+        ("edge-nuc-20261123-2", "edge-nuc"),
+        ("edge-nuc-5e9dba2", "edge-nuc"),
+        ("edge-nuc", None),
+        ("edge-nuc-beta", None),
+        ("1.4.0", None),
+    ],
+)
+def test_images_of_one_family_differ_by_their_version(name: str, family: str | None) -> None:
+    assert maas_images.family_of(name) == family
