@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import sqlite3
@@ -19,6 +20,7 @@ from ansible_collections.edge.rack.plugins.module_utils import maas
 from maas_region import Region, serve
 
 from lab.maas_simulator.settings import Settings
+from lab.maas_simulator.statuses import Status
 
 
 @dataclass
@@ -44,6 +46,11 @@ class Proxy:
     asked: list[tuple[str, str]] = field(default_factory=list)
     """Method and path with the operation, of each request of the API."""
     faults: list[Fault] = field(default_factory=list)
+    _before: list[tuple[str, str, Callable[[], Any]]] = field(default_factory=list)
+
+    def before(self, method: str, part: str, happens: Callable[[], Any]) -> None:
+        """Do something just before the region gets the next such request."""
+        self._before.append((method, part, happens))
 
     def around(self, app: Any) -> Any:
         async def proxied(scope: Any, receive: Any, send: Any) -> None:
@@ -54,6 +61,12 @@ class Proxy:
             path = scope["path"].removeprefix("/MAAS/api/2.0/") + (f"?op={op}" if op else "")
             if scope["path"].startswith("/MAAS/api/2.0/") and path != "describe/":
                 self.asked.append((scope["method"], path))
+            for entry in self._before:
+                if entry[0] == scope["method"] and entry[1] in path:
+                    self._before.remove(entry)
+                    # What happens asks the region too, so it must not stand in its way.
+                    await asyncio.to_thread(entry[2])
+                    break
             fault = self._fault(scope["method"], path)
             if fault is None:
                 await app(scope, receive, send)
@@ -114,6 +127,24 @@ class Rack:
             ids.append(self.region.create(name, mac, commission="false", **more))
         self.proxy.asked.clear()
         return ids
+
+    def id(self, hostname: str) -> str:
+        """The system id of a machine."""
+        return str(self._document("hostname", hostname)["system_id"])
+
+    def status(self, system_id: str) -> str:
+        """The status of a machine, also while no region answers."""
+        return Status(self._document("system_id", system_id)["status"]).label
+
+    def _document(self, column: str, value: str) -> dict[str, Any]:
+        with contextlib.closing(sqlite3.connect(self.settings.data / "region.sqlite3")) as db:
+            sql = f"SELECT document FROM machine WHERE {column} = ?"
+            return dict(json.loads(db.execute(sql, (value,)).fetchone()[0]))
+
+    def begin_deployment(self, system_id: str, image: str) -> None:
+        """As somebody else would."""
+        answer = self.region.call("POST", f"machines/{system_id}/?op=deploy", data={"distro_series": image})
+        assert answer.status_code == 200, answer.text
 
     def events(self, system_id: str) -> list[str]:
         """What happened to a machine, the oldest first."""

@@ -14,6 +14,7 @@ class Bmc(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.on = False
         self.broken = False
+        self.refuses_to_switch = False
         self.password = ""
         """If there is one, who does not give it (as Basic `maas:PASSWORD`) is turned away."""
         self.calls: list[tuple[str, str, str, str]] = []
@@ -36,6 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
         bmc.calls.append((self.command, self.path, authorization, headers.get("System_Id", "")))
         wanted = "Basic " + base64.b64encode(f"maas:{bmc.password}".encode()).decode()
         refused = bool(bmc.password) and authorization != wanted
+        refused = refused or (bmc.refuses_to_switch and self.command == "POST")
         if self.path in ("/on", "/off") and not bmc.broken and not refused:
             bmc.on = self.path == "/on"
         body = json.dumps({"status": "running" if bmc.on else "stopped"}).encode()
