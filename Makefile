@@ -20,3 +20,4 @@ test:       ## lint, unit tests, ansible-test, and the lab's path end to end
 bench:      ## what things cost, side by side; the report is in .bench/
 	@sh lab/bootstrap.sh requirements.txt lab/requirements.txt requirements-dev.txt
 	@.venv/bin/python -m tests.benchmarks.esxi_calls
+	@.venv/bin/python -m tests.benchmarks.maas_inventory

@@ -627,6 +627,29 @@ def mac_addresses(machine: Machine) -> t.List[str]:
     return list(dict.fromkeys(mac.lower() for mac in [boot, *rest] if mac))
 
 
+def fabric(machine: Machine) -> str:
+    """The fabric of the boot interface, else that of the first interface which is on one."""
+    interfaces = [machine.get("boot_interface"), *(machine.get("interface_set") or [])]
+    vlans = [(interface or {}).get("vlan") or {} for interface in interfaces]
+    return next((vlan["fabric"] for vlan in vlans if vlan.get("fabric")), "")
+
+
+def subnets(machine: Machine) -> t.List[str]:
+    """The networks (CIDR) its interfaces are configured on or were seen on, those of the first interface first."""
+    found = {}  # type: t.Dict[str, None]
+    for interface in machine.get("interface_set") or []:
+        for link in [*(interface.get("links") or []), *(interface.get("discovered") or [])]:
+            cidr = (link.get("subnet") or {}).get("cidr")
+            if cidr:
+                found[cidr] = None
+    return list(found)
+
+
+def _told(value: t.Optional[str]) -> str:
+    """MAAS says Unknown where a machine did not tell."""
+    return "" if value in (None, "Unknown") else str(value)
+
+
 def image_name(machine: Machine) -> str:
     """What the machine runs, as the ``image`` option takes it: ``custom/edge-nuc``, ``ubuntu/jammy``."""
     return "/".join(part for part in (machine.get("osystem"), machine.get("distro_series")) if part)
@@ -634,6 +657,7 @@ def image_name(machine: Machine) -> str:
 
 def machine_summary(machine: Machine) -> t.Dict[str, t.Any]:
     """The part of a machine row that people use; nothing secret is in it."""
+    hardware = machine.get("hardware_info") or {}
     return {
         "system_id": machine["system_id"],
         "hostname": machine["hostname"],
@@ -652,6 +676,12 @@ def machine_summary(machine: Machine) -> t.Dict[str, t.Any]:
         "cpu_count": machine.get("cpu_count"),
         "memory_mib": machine.get("memory"),
         "storage_mb": machine.get("storage"),
+        "vendor": _told(hardware.get("system_vendor")),
+        "product": _told(hardware.get("system_product")),
+        "serial": _told(hardware.get("system_serial")),
+        "cpu_model": _told(hardware.get("cpu_model")),
+        "fabric": fabric(machine),
+        "subnets": subnets(machine),
         "ip_addresses": list(machine.get("ip_addresses") or []),
         "mac_addresses": mac_addresses(machine),
         "tags": sorted(machine.get("tag_names") or []),

@@ -167,6 +167,29 @@ machines:
       description: Size of all disks in MB.
       type: float
       sample: 500000.0
+    vendor:
+      description: Who made it, empty if it did not tell.
+      type: str
+      sample: Intel(R) Client Systems
+    product:
+      description: Its product name, empty if it did not tell.
+      type: str
+      sample: NUC7i5BNH
+    serial:
+      description: Its serial number, empty if it did not tell.
+      type: str
+    cpu_model:
+      description: The model of its CPU, empty if it did not tell.
+      type: str
+    fabric:
+      description: The fabric its boot interface is on, empty if it is on none.
+      type: str
+      sample: fabric-0
+    subnets:
+      description: The networks its interfaces are on.
+      type: list
+      elements: str
+      sample: [10.77.0.0/16]
     ip_addresses:
       description: IP addresses.
       type: list

@@ -82,6 +82,16 @@ def rack() -> list[dict[str, Any]]:
             ip_addresses=["fe80::1", "10.99.0.7", "10.77.0.20"],
             owner_data={"slot": "3"},
             description="not a {{ template }}",
+            hardware_info={"system_vendor": "Intel", "system_product": "NUC", "system_serial": "Unknown"},
+            interface_set=[
+                {"mac_address": "52:54:00:10:00:01", "vlan": None, "links": []},
+                {
+                    "mac_address": "52:54:00:10:01:01",
+                    "vlan": {"vid": 0, "fabric": "Rack fabric"},
+                    "links": [{"mode": "auto", "subnet": {"cidr": "10.77.0.0/16"}}],
+                    "discovered": [{"subnet": {"cidr": "10.77.0.0/16"}}, {"subnet": {"cidr": "10.99.0.0/24"}}],
+                },
+            ],
         ),
         machine(2, status=11, ip_addresses=["fd00::2", "10.99.0.8"], zone={"name": "shelf-1"}),
         machine(3, status=0, pool=None),
