@@ -74,11 +74,11 @@ def failure_report(client: MaasClient, runner: Runner) -> t.Dict[str, t.Any]:
     late = runner.late()
     events = newest_events(client, failed + late)
     for plan in late:
-        status = t.cast(Machine, plan.row)["status_name"]
         plan.fail(
-            "it is still %s" % status
+            "it is still %s" % runner.what_is_seen(plan)
             if runner.has_begun(plan)
-            else "its turn did not come, it is still %s (`at_once` is %s)" % (status, params["at_once"]),
+            else "its turn did not come, it is still %s (`at_once` is %s)"
+            % (t.cast(Machine, plan.row)["status_name"], params["at_once"]),
             "Raise `wait_timeout_seconds` (now %d), or look at its console; a further run goes on waiting."
             % params["wait_timeout_seconds"],
         )

@@ -93,6 +93,15 @@ class Runner:
     def has_begun(self, plan: Plan) -> bool:
         return any(self.plans[number] is plan for number in self.begun)
 
+    def what_is_seen(self, plan: Plan) -> str:
+        """What a machine that is waited for shows in place of what its step leads to."""
+        row = t.cast(Machine, plan.row)
+        number = next(n for n, other in enumerate(self.plans) if other is plan)
+        step = self.todo[number][0]
+        if step.by_status:
+            return str(row["status_name"])
+        return ", ".join("%s: %s" % (name, row.get(name)) for name in step.leaves)
+
     # -- Settings
 
     def _create(self) -> None:
