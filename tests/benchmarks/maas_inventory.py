@@ -250,7 +250,7 @@ def cost(count: int, folder: Path) -> Cost:
 
 def report(found: list[Cost]) -> str:
     lines = [
-        "| machines | KB each | raw s | cold s | of raw | cached s | of raw | `--list` adds s | requests cold, cached |",
+        "| machines | KB each | raw s | cold s | / raw | cached s | / raw | `--list` adds s | requests cold, cached |",
         "|---|---|---|---|---|---|---|---|---|",
         *(
             f"| {c.machines} | {c.bytes_per_machine / 1000:.1f} | {c.raw:.3f} | {c.cold:.3f} | {c.cold_ratio:.2f} |"
