@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lab.maas_simulator import boot_resources, metadata, networks, racks
+from lab.maas_simulator import boot_resources, metadata, networks, racks, scripts
 from lab.maas_simulator.answer import TEXT, Answer
 from lab.maas_simulator.boot import boot
 from lab.maas_simulator.describe import describe
@@ -46,6 +46,7 @@ def create_app(settings: Settings) -> Starlette:
     with region.store.transaction():
         racks.prepare(region)
         networks.prepare(region)
+        scripts.prepare(region)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

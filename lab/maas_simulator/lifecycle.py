@@ -10,7 +10,7 @@ from lab.maas_simulator.events import EventType, change_status, record
 from lab.maas_simulator.model import Machine, Token
 from lab.maas_simulator.network import claim_addresses, free_addresses, link_auto, on_network
 from lab.maas_simulator.region import Region
-from lab.maas_simulator.script_results import forget_results
+from lab.maas_simulator.script_runs import has_tests
 from lab.maas_simulator.statuses import (
     COMMISSIONABLE,
     FAILURE_OF,
@@ -54,8 +54,6 @@ def commission(
     skip_networking: bool = False,
     enable_ssh: bool = False,
     run_tests: bool = True,
-    scripts: list[str] | None = None,
-    tests: list[str] | None = None,
 ) -> None:
     """Start commissioning."""
     require_unlocked(machine)
@@ -69,8 +67,6 @@ def commission(
     machine.token = Token()
     machine.failed_scripts = False
     machine.skip_networking, machine.enable_ssh, machine.run_tests = skip_networking, enable_ssh, run_tests
-    machine.commissioning_scripts, machine.testing_scripts = scripts or [], tests or []
-    forget_results(region.store, machine)
     machine.commissioning_result = region.store.next_id("script set")
     machine.commissioning_status = _SCRIPT_PENDING
     if run_tests:
@@ -96,7 +92,8 @@ def commissioned(region: Region, machine: Machine) -> None:
     machine.testing_status = _SCRIPT_RUNNING
     change_status(region.store, machine, Status.TESTING)
     expect_report(region, machine)
-    plan(region, machine, "finish_testing", region.settings.testing_seconds)
+    if not has_tests(region, machine):
+        plan(region, machine, "finish_testing", region.settings.testing_seconds)
 
 
 def commissioning_failed(region: Region, machine: Machine) -> None:
@@ -350,14 +347,13 @@ def _require_transition(machine: Machine, target: Status, allowed: bool) -> None
         raise conflict(f"Invalid transition: {machine.status.label} -> {target.label}.")
 
 
-def start_testing(region: Region, machine: Machine, user: str, scripts: list[str]) -> None:
+def start_testing(region: Region, machine: Machine, user: str) -> None:
     """Test a machine that was commissioned. Not recorded: TestForm, Node.start_testing."""
     require_unlocked(machine)
     if machine.status not in TESTABLE:
         raise form_errors({"__all__": ["Test is not available because of the current state of the node."]})
     record(region.store, machine, EventType.STARTING_TESTING, f"({user})", user=user)
     machine.previous_status = machine.status
-    machine.testing_scripts = scripts
     machine.testing_result = region.store.next_id("script set")
     machine.testing_status = _SCRIPT_RUNNING
     machine.token = machine.token or Token()
@@ -365,7 +361,6 @@ def start_testing(region: Region, machine: Machine, user: str, scripts: list[str
     record(region.store, machine, EventType.TESTING)
     expect_report(region, machine)
     plan(region, machine, "power_cycle")
-    plan(region, machine, "finish_testing", region.settings.testing_seconds)
 
 
 def tested(region: Region, machine: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab.maas_simulator import scripts
 from lab.maas_simulator.answer import DELETED, Answer
 from lab.maas_simulator.boot_images import choose
 from lab.maas_simulator.errors import conflict, forbidden, not_simulated
@@ -30,6 +31,7 @@ from lab.maas_simulator.network import interface, link_auto, parse_subnet_id
 from lab.maas_simulator.power import Power, PowerError
 from lab.maas_simulator.region import Call
 from lab.maas_simulator.representation import anonymous_machine, machine_detail, machine_list
+from lab.maas_simulator.script_runs import plan_runs, plan_tests
 from lab.maas_simulator.statuses import Status
 
 _NO_DEPLOYMENT = [
@@ -104,22 +106,17 @@ def delete_machine(call: Call) -> Answer:
 
 
 def _commission(call: Call, machine: Machine) -> None:
-    tests = call.data.get("testing_scripts")
+    chosen = scripts.choose(call.region, "commissioning_scripts", call.data.get("commissioning_scripts"))
+    testing = scripts.choose(call.region, "testing_scripts", call.data.get("testing_scripts"))
     commission(
         call.region,
         machine,
         call.caller,
         skip_networking=call.data.flag("skip_networking"),
         enable_ssh=call.data.flag("enable_ssh"),
-        run_tests=tests != "none",
-        scripts=_chosen(call, "commissioning_scripts"),
-        tests=_chosen(call, "testing_scripts"),
+        run_tests=call.data.get("testing_scripts") != "none",
     )
-
-
-def _chosen(call: Call, field: str) -> list[str]:
-    """A choice of scripts as the forms take it: names or tags with commas between them, or `none`."""
-    return [name for name in call.data.get(field).split(",") if name not in ("", "none")]
+    plan_runs(call.region, machine, chosen, testing)
 
 
 def commission_machine(call: Call) -> Answer:
@@ -260,7 +257,9 @@ def exit_rescue_mode(call: Call) -> Answer:
 def test_machine(call: Call) -> Answer:
     """Machine.test"""
     machine = _machine(call)
-    start_testing(call.region, machine, call.caller, _chosen(call, "testing_scripts"))
+    chosen = scripts.choose(call.region, "testing_scripts", call.data.get("testing_scripts"))
+    start_testing(call.region, machine, call.caller)
+    plan_tests(call.region, machine, chosen)
     return _saved(call, machine)
 
 

@@ -11,6 +11,7 @@ import binascii
 import json
 from typing import Any
 
+from lab.maas_simulator import script_runs
 from lab.maas_simulator.answer import BYTES, OK, TEXT, TEXT_PLAIN, Answer
 from lab.maas_simulator.errors import bad_request, conflict
 from lab.maas_simulator.events import EventType, record
@@ -29,7 +30,6 @@ from lab.maas_simulator.lifecycle import (
 from lab.maas_simulator.model import Machine
 from lab.maas_simulator.oauth import Credentials, unauthorized
 from lab.maas_simulator.region import Region
-from lab.maas_simulator.script_results import store_result
 from lab.maas_simulator.statuses import Status
 
 VERSIONS = ("2012-03-01", "latest")
@@ -63,6 +63,8 @@ def read(region: Region, machine: Machine, version: str, path: str) -> Answer:
         return Answer(404, f"Unknown metadata version: {version}", TEXT)
     if path == "":
         return Answer(200, "maas-commissioning-scripts\nmeta-data\nuser-data", TEXT_PLAIN)
+    if path.rstrip("/") == "maas-scripts":
+        return script_runs.archive(region, machine)
     if path == "user-data":
         return _user_data(region, machine)
     keys = [row["key"] for row in region.store.rows("SELECT key FROM sshkey ORDER BY id")]
@@ -124,15 +126,10 @@ def _signal(region: Region, machine: Machine, data: Fields) -> None:
         for name in ("hardware", "50-maas-01-commissioning"):
             if data.get(name):
                 store_hardware(region, machine, data.get(name))
-    if data.get("script_name"):
-        exit_status = data.get("exit_status") or "0"
-        if not exit_status.lstrip("-").isdigit():
-            raise bad_request("exit_status: Please enter an integer value")
-        store_result(region.store, machine, data.get("script_name"), int(exit_status), data.get("output"))
-    if data.get("script_name") and data.get("exit_status", "0") != "0":
-        machine.failed_scripts = True
-        record(region.store, machine, EventType.SCRIPT, f"{data.get('script_name')} failed")
+    of_a_script = script_runs.store_result(region, machine, status, data)
     expect_report(region, machine)
+    if of_a_script and status == "TIMEDOUT":
+        return  # the script's, not the machine's
     _obey_signal(region, machine, status)
 
 

@@ -102,8 +102,6 @@ class Machine:
     skip_networking: bool = False
     enable_ssh: bool = False
     run_tests: bool = True
-    commissioning_scripts: list[str] = field(default_factory=list)
-    testing_scripts: list[str] = field(default_factory=list)
     user_data: str | None = None
     image_sha256: str | None = None
     token: Token | None = None
@@ -120,7 +118,8 @@ class Machine:
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Machine:
         """From the store."""
-        machine = cls(**document)
+        # What an older region kept besides is no more.
+        machine = cls(**{name: value for name, value in document.items() if name in cls.__dataclass_fields__})
         machine.status = Status(machine.status)
         machine.previous_status = Status(machine.previous_status)
         machine.interfaces = [

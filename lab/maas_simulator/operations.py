@@ -17,7 +17,8 @@ from lab.maas_simulator import (
     networks,
     places,
     racks,
-    script_results,
+    script_runs,
+    scripts,
     tags,
     version,
 )
@@ -139,7 +140,7 @@ SIMULATED = (
     ),
     _resource("Interfaces", "nodes/{system_id}/interfaces/", *_crud(read=machines.list_interfaces)),
     _resource("Interface", "nodes/{system_id}/interfaces/{id}/", _post("link_subnet", machines.link_subnet)),
-    _resource("NodeResults", "installation-results/", *_crud(read=script_results.list_results)),
+    _resource("NodeResults", "installation-results/", *_crud(read=script_runs.list_node_results)),
     _resource("Tags", "tags/", *_crud(read=tags.list_tags, create=tags.create_tag)),
     _resource(
         "Tag",
@@ -212,6 +213,20 @@ SIMULATED = (
         _get("describe_power_types", racks.describe_power_types),
     ),
     _resource("RackController", "rackcontrollers/{system_id}/", *_crud(read=racks.read_rack)),
+    _resource("NodeScripts", "scripts/", *_crud(read=scripts.list_scripts, create=scripts.create_script)),
+    _resource(
+        "NodeScript",
+        "scripts/{name}",
+        *_crud(read=scripts.read_script, update=scripts.update_script, delete=scripts.delete_script),
+        _get("download", scripts.download_script),
+    ),
+    _resource("NodeScriptResults", "nodes/{system_id}/results/", *_crud(read=script_runs.list_results)),
+    _resource(
+        "NodeScriptResult",
+        "nodes/{system_id}/results/{id}/",
+        *_crud(read=script_runs.read_results),
+        _get("download", script_runs.download_results),
+    ),
     _resource(
         "Maas",
         "maas/",
