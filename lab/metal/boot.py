@@ -12,10 +12,12 @@ import logging
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
 
+from lab.metal import scripts
 from lab.metal.machines import Machine, Rack
 from lab.oauth import authorization
 
@@ -40,7 +42,7 @@ def boot(firmware: Firmware, rack: Rack, machine: Machine) -> bool:
         _enlist(firmware, machine)
         return False
     if purpose == "commissioning":
-        _commission(answer, machine)
+        _commission(answer, rack, machine)
         return False
     if purpose == "xinstall":
         _install(answer, rack, machine)
@@ -81,9 +83,20 @@ def _enlist(firmware: Firmware, machine: Machine) -> None:
         logger.error("%s: MAAS refused the enlistment: %d %s", machine.name, answer.status_code, answer.text)
 
 
-def _commission(answer: dict[str, Any], machine: Machine) -> None:
-    _signal(answer, status="WORKING")
-    _signal(answer, status="OK", hardware=json.dumps(hardware(machine)))
+def _commission(answer: dict[str, Any], rack: Rack, machine: Machine) -> None:
+    """Report the hardware, then run the scripts that people uploaded: commissioning, and with that passed, testing."""
+    _signal(answer, status="WORKING", hardware=json.dumps(hardware(machine)))
+    found = scripts.fetch(answer)
+    signal = partial(_signal, answer)
+    for kind in ("commissioning_scripts", "testing_scripts"):
+        todo = found.get(kind, [])
+        if kind == "testing_scripts" and todo:
+            signal(status="TESTING")
+        failed = scripts.run_all(todo, partial(rack.run_script, machine), signal)
+        if failed:
+            signal(status="FAILED", error=f"{failed} scripts failed to run")
+            return
+    signal(status="OK", error="All scripts successfully ran")
 
 
 def hardware(machine: Machine) -> dict[str, Any]:
@@ -129,10 +142,11 @@ reporting:
 """
 
 
-def _signal(answer: dict[str, Any], op: str = "signal", **fields: str) -> None:
+def _signal(answer: dict[str, Any], op: str = "signal", files: dict[str, bytes] | None = None, **fields: str) -> None:
     reply = httpx.post(
         f"{answer['metadata_url'].rstrip('/')}/2012-03-01/",
         data={"op": op, **fields},
+        files={name: (name, content) for name, content in (files or {}).items()} or None,
         headers=authorization(answer["consumer_key"], answer["token_key"], answer["token_secret"]),
         timeout=60,
     )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import docker
@@ -11,6 +15,7 @@ from docker.errors import ImageNotFound, NotFound
 from docker.models.containers import Container
 
 from lab.containers import LABEL, Spec, create
+from lab.metal.scripts import TIMED_OUT, Outcome, Script
 
 MAC_LABEL = "edge.lab.mac"
 
@@ -29,9 +34,10 @@ class Machine:
 class Rack:
     """The machines' containers in the lab's engine."""
 
-    def __init__(self, client: docker.DockerClient, lab: str) -> None:
+    def __init__(self, client: docker.DockerClient, lab: str, ephemeral_image: str = "") -> None:
         self.client = client
         self.lab = lab
+        self.ephemeral_image = ephemeral_image  # what MAAS boots over the network to commission a machine
         self.network = f"edge-{lab}"
         self._importing = threading.Lock()
 
@@ -56,6 +62,49 @@ class Rack:
         if container is not None and container.status == "running":
             container.kill()
             container.wait(timeout=60)
+        with suppress(NotFound):
+            self.client.containers.get(self._ephemeral(machine)).remove(force=True)
+
+    def run_script(self, machine: Machine, script: Script) -> Outcome:
+        """Run a script of MAAS's on the machine while nothing of its disk runs.
+
+        It has the engine's default network, where the interface carries the machine's MAC address. When the power is
+        cut meanwhile, the container is gone and NotFound is raised: a machine without power reports nothing.
+        """
+        with suppress(NotFound):
+            self.client.containers.get(self._ephemeral(machine)).remove(force=True)
+        container = self.client.containers.create(
+            self.ephemeral_image,
+            entrypoint=["/bin/sh", "-c", "exec /run/maas-script"],
+            name=self._ephemeral(machine),
+            hostname="maas-enlist",
+            mac_address=machine.mac,
+            labels={LABEL: self.lab},
+        )
+        try:
+            container.put_archive("/", _executable("run/maas-script", script.content))
+            container.start()
+            status = self._wait(container, script.timeout_seconds)
+            stdout, stderr = container.logs(stderr=False), container.logs(stdout=False)
+            return Outcome(status, stdout, stderr)
+        finally:
+            with suppress(NotFound):
+                container.remove(force=True)
+
+    def _wait(self, container: Container, timeout_seconds: float) -> int:
+        """The exit status, 124 for a script that was stopped after its time."""
+        deadline = time.monotonic() + timeout_seconds if timeout_seconds else None
+        while True:
+            container.reload()
+            if container.status in ("exited", "dead"):
+                return int(container.attrs["State"]["ExitCode"])
+            if deadline is not None and time.monotonic() > deadline:
+                container.kill()
+                return TIMED_OUT
+            time.sleep(0.2)
+
+    def _ephemeral(self, machine: Machine) -> str:
+        return f"{self.network}-{machine.name}-ephemeral"
 
     def wipe(self, machine: Machine) -> None:
         container = self.container(machine)
@@ -100,3 +149,12 @@ class Rack:
 
     def _volume(self, machine: Machine) -> str:
         return f"{self.network}-{machine.name}-docker"
+
+
+def _executable(path: str, content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        info = tarfile.TarInfo(path)
+        info.size, info.mode = len(content), 0o755
+        tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()

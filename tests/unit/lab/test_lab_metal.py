@@ -53,6 +53,8 @@ class FakeMaas:
             return httpx.Response(200, json={**CREDENTIALS, **purpose})
         if request.url.path == "/MAAS/api/2.0/machines/":
             self.enlisted.append(sent)
+        elif request.url.path == "/MAAS/metadata/2012-03-01/maas-scripts":
+            return httpx.Response(204)
         elif request.url.path == "/MAAS/metadata/2012-03-01/":
             self.signals.append(sent)
             self.authorizations.append(request.headers["Authorization"])
@@ -77,6 +79,9 @@ class FakeRack:
 
     def stop(self, machine: Machine) -> None:
         self.running = False
+
+    def run_script(self, machine: Machine, script: Any) -> Any:
+        raise AssertionError(f"{script.name} is not to run")
 
     def image(self, sha256: str, url: str) -> str:
         return f"disk:{sha256[:12]}"
@@ -114,7 +119,7 @@ def test_a_commissioned_machine_reports_its_hardware_signed_and_switches_itself_
     region = maas({"purpose": "commissioning"})
     assert boot(FIRMWARE, FakeRack(), MACHINE) is False
     assert [signal["status"] for signal in region.signals] == ["WORKING", "OK"]
-    hardware = yaml.safe_load(region.signals[1]["hardware"])
+    hardware = yaml.safe_load(region.signals[0]["hardware"])
     assert (hardware["cpu_count"], hardware["memory"], hardware["nics"]) == (
         4,
         16384,
