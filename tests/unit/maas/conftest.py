@@ -110,7 +110,7 @@ def cycle(run_module: RunModule, writes: list[str]) -> RunModule:
         again = run_module(module, **options)
         assert not again.get("failed"), again.get("msg")
         assert not again["changed"]
-        assert again["diff"] == {"before": {}, "after": {}}
+        assert not again["diff"]["before"] and not again["diff"]["after"]
         assert writes == []
         return done
 
