@@ -11,6 +11,7 @@ from lab.maas_simulator import (
     account,
     boot_resources,
     configuration,
+    dns,
     events,
     ip_ranges,
     machines,
@@ -213,6 +214,20 @@ SIMULATED = (
         _get("describe_power_types", racks.describe_power_types),
     ),
     _resource("RackController", "rackcontrollers/{system_id}/", *_crud(read=racks.read_rack)),
+    _resource("Domains", "domains/", *_crud(read=dns.list_domains)),
+    _resource("Domain", "domains/{id}/", *_crud(read=dns.read_domain)),
+    _resource("DNSResources", "dnsresources/", *_crud(read=dns.list_resources, create=dns.create_resource)),
+    _resource(
+        "DNSResource",
+        "dnsresources/{id}/",
+        *_crud(read=dns.read_resource, update=dns.update_resource, delete=dns.delete_resource),
+    ),
+    _resource("DNSResourceRecords", "dnsresourcerecords/", *_crud(read=dns.list_records, create=dns.create_record)),
+    _resource(
+        "DNSResourceRecord",
+        "dnsresourcerecords/{id}/",
+        *_crud(read=dns.read_record, update=dns.update_record, delete=dns.delete_record),
+    ),
     _resource("NodeScripts", "scripts/", *_crud(read=scripts.list_scripts, create=scripts.create_script)),
     _resource(
         "NodeScript",
