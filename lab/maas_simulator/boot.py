@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from lab.maas_simulator.answer import Answer
+from lab.maas_simulator.discoveries import see
 from lab.maas_simulator.errors import bad_request
 from lab.maas_simulator.events import EventType, record
 from lab.maas_simulator.lifecycle import expect_report
@@ -26,6 +27,7 @@ def boot(region: Region, mac: str) -> Answer:
     normalized = normalized_mac(mac)
     if normalized is None:
         raise bad_request(f"'{mac}' is not a valid MAC address.")
+    see(region, normalized)
     machine = region.store.machine_by_mac(normalized)
     if machine is None:
         return Answer.json({"purpose": "enlist", "metadata_url": _metadata_url(region)})

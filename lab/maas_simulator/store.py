@@ -78,6 +78,7 @@ CREATE TABLE IF NOT EXISTS script_run (id INTEGER PRIMARY KEY AUTOINCREMENT,
     version_id INTEGER REFERENCES script_version ON DELETE SET NULL, status INTEGER NOT NULL, exit_status INTEGER,
     output TEXT NOT NULL DEFAULT '', stdout TEXT NOT NULL DEFAULT '', stderr TEXT NOT NULL DEFAULT '',
     started REAL, ended REAL, created REAL NOT NULL, updated REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS neighbour (mac TEXT PRIMARY KEY, ip TEXT UNIQUE NOT NULL, last_seen REAL NOT NULL);
 INSERT OR IGNORE INTO pool VALUES (0, 'default', 'Default pool');
 INSERT OR IGNORE INTO zone VALUES (1, 'default', '');
 """
