@@ -83,7 +83,8 @@ from ansible_collections.edge.rack.plugins.module_utils.maas import (
 
 ALWAYS_SECRET = ("vcenter_password", "maas_auto_ipmi_k_g_bmc_key")
 SEVERAL_ADDRESSES = ("upstream_dns", "ntp_servers", "dns_trusted_acl")
-TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+TRUE = ("true", "yes", "on", "1")
+FALSE = ("false", "no", "off", "0")
 
 Settings = t.Dict[str, t.Any]
 
