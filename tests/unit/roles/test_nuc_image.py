@@ -1,0 +1,118 @@
+"""The role nuc_image as far as it gets without building anything; tests/boot builds, and boots what it built."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+FILES = CHECKOUT / "roles/nuc_image/files"
+
+
+def _play(tmp_path: Path, *more: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+    """The role in check mode."""
+    playbook = tmp_path / "image.yml"
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "roles": ["edge.rack.nuc_image"]}
+    playbook.write_text(json.dumps([play]))
+    variables = {"nuc_image_archive": str(tmp_path / "images/edge-nuc.tar.gz"), **variables}
+    return subprocess.run(
+        ["ansible-playbook", "-i", "localhost,", playbook, "--check", "--diff", "-e", json.dumps(variables), *more],
+        cwd=CHECKOUT,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_check_mode_names_what_it_would_build(tmp_path: Path) -> None:
+    done = _play(tmp_path, nuc_image_extra_packages=["tree"])
+    assert done.returncode == 0, done.stdout
+    assert "changed=1 " in done.stdout
+    for wanted in (
+        '"suite": "noble"',
+        '"linux-generic"',
+        '"tree"',
+        '"ansible-core==2.19.14"',
+        "-security main universe",
+    ):
+        assert wanted in done.stdout
+    assert not (tmp_path / "images").exists()
+
+
+def test_one_variable_makes_it_debian(tmp_path: Path) -> None:
+    done = _play(tmp_path, nuc_image_distribution="debian")
+    assert '"suite": "bookworm"' in done.stdout
+    assert '"linux-image-amd64"' in done.stdout
+    assert "ubuntu" not in done.stdout
+
+
+def test_an_image_of_the_same_recipe_is_left_alone(tmp_path: Path) -> None:
+    archive = tmp_path / "images/edge-nuc.tar.gz"
+    archive.parent.mkdir()
+    archive.write_bytes(b"image")
+    assert "changed=1 " in _play(tmp_path).stdout
+    # What check mode shows as the new recipe is the recipe.
+    lines = _play(tmp_path).stdout.splitlines()
+    added = "\n".join(line[1:] for line in lines if line.startswith("+") and not line.startswith("+++"))
+    archive.with_name("edge-nuc.recipe.json").write_text(added)
+    assert "changed=0 " in _play(tmp_path).stdout
+    assert "changed=1 " in _play(tmp_path, nuc_image_rebuild=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"nuc_image_archive": "edge-nuc.zip"}, "is an absolute path that ends in .tar.gz or .tgz"),
+        ({"nuc_image_source_date_epoch": 9999999999}, "lies in the past of the build host"),
+        ({"nuc_image_preload_archive": "/nowhere/images.tar"}, "docker save --output /nowhere/images.tar"),
+    ],
+)
+def test_inputs_that_make_no_sense_are_refused(tmp_path: Path, variables: dict[str, Any], message: str) -> None:
+    done = _play(tmp_path, **variables)
+    assert done.returncode != 0
+    assert message in " ".join(done.stdout.split())
+
+
+CURTIN = {
+    "curtin/__init__.py": "",
+    "curtin/commands/__init__.py": "",
+    "curtin/commands/curthooks.py": """
+import os
+def install_kernel(cfg, target): raise SystemExit("a kernel was installed")
+def builtin_curthooks(cfg, target, state):
+    install_kernel(cfg, target)
+    assert cfg["apt"]["preserve_sources_list"] is True
+def handle_cloudconfig(cfg, base_dir):
+    os.makedirs(base_dir)
+    for name, value in cfg.items():
+        open(os.path.join(base_dir, f"50-cloudconfig-{name}.cfg"), "w").write(value["content"])
+""",
+    "curtin/config.py": "import json, os\ndef load_command_config(*_): return json.loads(os.environ['CONFIG'])\n",
+    "curtin/util.py": "import os\ndef load_command_environment(): return {'target': os.environ['TARGET']}\n",
+}
+
+
+def test_maas_installer_keeps_the_images_kernel_and_hands_cloud_init_its_configuration(tmp_path: Path) -> None:
+    """Against a stand-in with the calls of curtin's that the hooks make; no curtin can be installed here."""
+    for name, content in CURTIN.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    target = tmp_path / "target"
+    (target / "curtin").mkdir(parents=True)
+    shutil.copy(FILES / "curtin-hooks", target / "curtin")
+    config = {"cloudconfig": {"maas-reporting": {"content": "reporting: {}\n"}}, "apt": None}
+    environment = {"PYTHONPATH": str(tmp_path), "TARGET": str(target), "CONFIG": json.dumps(config)}
+    subprocess.run([sys.executable, target / "curtin/curtin-hooks"], env={**os.environ, **environment}, check=True)
+    written = target / "etc/cloud/cloud.cfg.d/50-cloudconfig-maas-reporting.cfg"
+    assert written.read_text() == "reporting: {}\n"
+    assert not (target / "curtin").exists()
