@@ -53,6 +53,7 @@ def _events(region: Region, system_id: str) -> list[str]:
 
 def test_maas_has_each_public_key_as_an_event(tmp_path: Path, region: Region) -> None:
     system_id = _machine(tmp_path, region)
+    (tmp_path / "ssh" / "ssh_host_dsa_key.pub").write_text("ssh-dss AAAAB3Nz root@nuc\n")  # OpenSSH takes no such key
     done = _report(tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "report-host-keys: MAAS knows 2 host keys: ssh-ed25519, ssh-rsa\n"
