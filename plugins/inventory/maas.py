@@ -73,6 +73,8 @@ options:
       - V(fail) ends the run. An empty rack would look like a finished one.
       - V(warn) goes on without devices, which suits a site whose own playbooks make the VM of the region; those that
         need devices refuse to work on none. A region that answers and refuses ends the run all the same.
+      - An O(maas_api_key_file) or O(ca_path) that is not there counts like a region that is not there, for the region's
+        installation makes them.
     type: str
     choices: [fail, warn]
     default: fail
@@ -131,6 +133,7 @@ from ansible_collections.edge.rack.plugins.module_utils.maas import (
     MaasClient,
     MaasConnection,
     MaasError,
+    MaasMissingFile,
     MaasNoConnection,
     Machine,
     machine_summary,
@@ -186,6 +189,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         """The variables of all machines, by host name; from the cache where that may be."""
         filters = self._filters()
         connection = self._connection(path)
+        if connection is None:
+            return []
         wanted = json.dumps([connection.url, filters, CACHE_FORMAT], sort_keys=True)
         key = "%s_%s" % (self.get_cache_key(path), hashlib.sha256(wanted.encode()).hexdigest()[:12])
         caching = self.get_option("cache")
@@ -206,15 +211,19 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         try:
             with MaasClient(connection, read_only=True) as client:
                 return client.read_machines(**filters)
-        except MaasNoConnection as error:
-            if self.get_option("unreachable") == "fail":
-                raise AnsibleParserError("The inventory of MAAS: %s" % error) from None
-            display.warning("The inventory of MAAS: %s There are no devices until it answers." % error)
-            return None
         except MaasError as error:
-            raise AnsibleParserError("The inventory of MAAS: %s" % error) from None
+            self._go_without(error)
+            return None
 
-    def _connection(self, path: str) -> MaasConnection:
+    def _go_without(self, error: MaasError) -> None:
+        """A warning where the region is not there yet and the source may go without it; else the end of the run."""
+        if isinstance(error, (MaasNoConnection, MaasMissingFile)) and self.get_option("unreachable") == "warn":
+            display.warning("The inventory of MAAS: %s There are no devices until it answers." % error)
+            return
+        raise AnsibleParserError("The inventory of MAAS: %s" % error) from None
+
+    def _connection(self, path: str) -> t.Optional[MaasConnection]:
+        """None where the source goes without the region."""
         options = {name: self.get_option(name) for name in ("validate_certs", "maas_timeout_seconds")}
         self.templar.available_variables = self._vars or {}
         for name in TEMPLATED_OPTIONS:
@@ -223,7 +232,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         try:
             return MaasConnection.from_options(options, relative_to=os.path.dirname(os.path.abspath(path)))
         except MaasError as error:
-            raise AnsibleParserError("The inventory of MAAS: %s" % error) from None
+            self._go_without(error)
+            return None
 
     def _filters(self) -> t.Dict[str, t.List[str]]:
         given = self.get_option("filters") or {}

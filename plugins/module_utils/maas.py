@@ -129,6 +129,10 @@ class MaasSettingsError(MaasError):
     """The connection options cannot be used."""
 
 
+class MaasMissingFile(MaasSettingsError):
+    """A file that the connection needs is not there: one that the region's own installation makes, perhaps."""
+
+
 class MaasUnreachable(MaasError):
     """Nothing that answers as MAAS does is there."""
 
@@ -274,7 +278,8 @@ class MaasConnection:
         try:
             return ssl.create_default_context(cafile=self.ca_path)
         except (OSError, ssl.SSLError) as error:
-            raise MaasSettingsError(
+            kind = MaasMissingFile if isinstance(error, FileNotFoundError) else MaasSettingsError
+            raise kind(
                 "Reading `ca_path` %s" % self.ca_path,
                 str(error),
                 remedy="It must be a readable file of PEM certificates.",
@@ -316,7 +321,8 @@ def _api_key(key: t.Optional[str], key_file: t.Optional[str]) -> str:
             with open(key_file, encoding="utf-8") as handle:
                 key = handle.read()
         except (OSError, UnicodeDecodeError) as error:
-            raise MaasSettingsError(
+            kind = MaasMissingFile if isinstance(error, FileNotFoundError) else MaasSettingsError
+            raise kind(
                 "Reading `maas_api_key_file` %s" % key_file,
                 str(error),
                 remedy="Put the key of `maas apikey --username NAME` there.",

@@ -195,6 +195,12 @@ def test_a_region_that_does_not_answer_yet_may_be_gone_without(
     assert away.returncode == 0
     assert "@devices:" in away.stdout
     assert "There are no devices until it answers" in " ".join(away.stderr.split())
+    # What the region's installation will make is not there yet either.
+    for option in ("maas_api_key_file", "ca_path"):
+        early = inventory(f"maas_url: https://127.0.0.1:9/MAAS\n{option}: absentfile\nunreachable: warn\n", "--graph")
+        assert early.returncode == 0
+        assert "absentfile" in early.stderr
+        assert "There are no devices until it answers" in " ".join(early.stderr.split())
     refused = inventory("maas_api_key_file: ~\nmaas_api_key: a:b:c\nunreachable: warn\n", "--graph")
     assert refused.returncode != 0
 
