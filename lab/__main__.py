@@ -1,6 +1,7 @@
-"""`python -m lab up | down | purge`: a rack in a box.
+"""`python -m lab up | down | purge | machine`: a rack in a box.
 
 `up` makes or mends the rack, runs site.yml on it and shows what came of it; a second `up` changes nothing.
+`machine` makes one machine without a rack, to try a role on.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import docker
 import httpx
 from docker.errors import DockerException
 
-from lab import down, engine, esxi, host, images, preflight, rack, report, rootfs, secrets, site, wheelhouse
+from lab import down, engine, esxi, host, images, machine, preflight, rack, report, rootfs, secrets, site, wheelhouse
 from lab.metal.guests import CACHE_IN_GUEST
 from lab.progress import Progress
 from lab.settings import LabError, Settings, from_environment, own
@@ -100,13 +101,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m lab", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("verb", choices=("up", "down", "purge"))
+    parser.add_argument("verb", choices=("up", "down", "purge", "machine"))
     verb = parser.parse_args().verb
     progress = Progress()
     os.umask(0o022)
     try:
         settings = from_environment()
-        {"up": up, "down": down.down, "purge": down.purge}[verb](settings, progress)
+        {"up": up, "down": down.down, "purge": down.purge, "machine": machine.machine}[verb](settings, progress)
     except LabError as error:
         print(f"\nlab {verb}: {error}", file=sys.stderr)
         return 1
