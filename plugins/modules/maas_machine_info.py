@@ -64,6 +64,12 @@ options:
         write down what a machine reports.
     type: bool
     default: false
+  ssh_host_keys_wait_seconds:
+    description:
+      - How long to wait until each deployed machine that is listed has reported a key, and none reports more.
+      - Who has not by then has none in the answer. V(0) takes what is there.
+    type: int
+    default: 0
 seealso:
   - module: edge.rack.maas_machine
   - plugin: edge.rack.maas
@@ -245,6 +251,8 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edge.rack.plugins.module_utils.maas import (
     MaasClient,
+    Machine,
+    Rounds,
     connection_argument_spec,
     machine_summary,
     run_with_client,
@@ -272,7 +280,7 @@ def work(module: AnsibleModule, client: MaasClient) -> t.Dict[str, t.Any]:
     rows = sorted(client.read_machines(**filters), key=lambda row: row["hostname"])
     result = {"changed": False, "machines": [machine_summary(row) for row in rows]}  # type: t.Dict[str, t.Any]
     if module.params["ssh_host_keys"]:
-        keys, warnings = read_host_keys(client, rows)
+        keys, warnings = await_host_keys(client, rows, module.params["ssh_host_keys_wait_seconds"])
         for machine in result["machines"]:
             if machine["system_id"] in keys:
                 machine["ssh_host_keys"] = keys[machine["system_id"]]
@@ -283,12 +291,25 @@ def work(module: AnsibleModule, client: MaasClient) -> t.Dict[str, t.Any]:
     return result
 
 
+def await_host_keys(
+    client: MaasClient, rows: t.List[Machine], wait_seconds: int
+) -> t.Tuple[t.Dict[str, t.List[str]], t.List[str]]:
+    """A machine reports its keys one after the other: who has one may have more in a moment."""
+    before, answer = None, read_host_keys(client, rows)  # type: t.Any, t.Any
+    for _left in Rounds(wait_seconds):
+        if all(answer[0].values()) and answer == before:
+            break
+        before, answer = answer, read_host_keys(client, rows)
+    return answer
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **{name: {"type": "list", "elements": "str"} for name in FILTERS},
             "full": {"type": "bool", "default": False},
             "ssh_host_keys": {"type": "bool", "default": False, "no_log": False},
+            "ssh_host_keys_wait_seconds": {"type": "int", "default": 0, "no_log": False},
             **connection_argument_spec(),
         },
         supports_check_mode=True,

@@ -176,6 +176,8 @@ class Devices:
         """The host names of machines that never report."""
         self.failing: dict[str, str] = {}
         """By host name the output of a commissioning script that fails there."""
+        self.keys: dict[str, list[str]] = {}
+        """By host name the SSH host keys that an installed machine reports."""
         self.most_at_once = 0
         """The most machines that were seen being commissioned or deployed at the same time."""
         self._stop = threading.Event()
@@ -204,6 +206,8 @@ class Devices:
     def _report(self, row: dict[str, Any]) -> None:
         if row["status"] not in (1, 9, 14, 17):
             return
+        if row["power_type"] == "webhook" and row["power_state"] != "on":
+            return  # what has no power says nothing
         node = self.region.node(row["system_id"])
         if row["status"] == 1 and row["hostname"] in self.failing:
             output = self.failing[row["hostname"]]
@@ -214,8 +218,22 @@ class Devices:
         elif row["status"] == 9:
             node.post("netboot_off")
             node.get("user-data")
+            self.report_keys_of(row["hostname"], row["system_id"])
         else:
             node.post("signal", status="OK")
+
+    def report_keys_of(self, hostname: str, system_id: str) -> None:
+        """Tell MAAS this machine's host keys, as cloud-init's reporting does."""
+        node = self.region.node(system_id)
+        for key in self.keys.get(hostname, []):
+            message = {"event_type": "start", "origin": "cloudinit", "name": "edge-ssh-host-key"}
+            httpx.post(
+                f"{self.region.url}/metadata/status/{system_id}",
+                headers=node.headers,
+                json={**message, "description": f"edge-ssh-host-key {key}"},
+                trust_env=False,
+                timeout=20,
+            ).raise_for_status()
 
 
 def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:

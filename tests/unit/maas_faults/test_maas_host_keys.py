@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import sqlite3
+import threading
 from typing import Any
 
 import httpx
@@ -64,6 +65,22 @@ def test_keys_are_those_that_each_machine_reported(rack: Any, deployed: list[str
     assert keys(run_module)[0] == {"nuc-1": [rsa, ed25519], "nuc-2": [key("ssh-ed25519", 3)], "nuc-3": None}
     assert rack.proxy.asked == [("GET", "machines/"), ("GET", "events/?op=query")]
     assert "ssh_host_keys" not in run_module(maas_machine_info)["machines"][0]
+
+
+def test_who_has_not_reported_yet_is_waited_for(rack: Any, deployed: list[str], run_module: Any) -> None:
+    report(rack.region, deployed[0], key("ssh-ed25519", 1))
+    late = threading.Timer(0.4, report, (rack.region, deployed[1], key("ssh-ed25519", 2)))
+    late.start()
+    result = run_module(maas_machine_info, ssh_host_keys=True, ssh_host_keys_wait_seconds=60, status=["deployed"])
+    late.join()
+    assert [m["ssh_host_keys"] for m in result["machines"]] == [[key("ssh-ed25519", 1)], [key("ssh-ed25519", 2)]]
+
+
+def test_who_never_reports_is_not_waited_for_for_ever(rack: Any, deployed: list[str], run_module: Any) -> None:
+    report(rack.region, deployed[0], key("ssh-ed25519", 1))
+    result = run_module(maas_machine_info, ssh_host_keys=True, ssh_host_keys_wait_seconds=1, status=["deployed"])
+    assert not result.get("failed")
+    assert [m["ssh_host_keys"] for m in result["machines"]] == [[key("ssh-ed25519", 1)], []]
 
 
 def test_an_earlier_installations_key_is_never_returned(
