@@ -1,4 +1,7 @@
-"""A network of the test's own, that ends with it: no name, nothing to tidy up even after `kill -9`."""
+"""A network of the test's own, without a name, that ends with the last process in it.
+
+After `kill -9` of the test that may be its dnsmasq: end it by hand.
+"""
 
 from __future__ import annotations
 
