@@ -40,10 +40,13 @@ def test_only_the_named_job_is_stopped() -> None:
     assert stop.belongs_to(["python", "-m", "edge_training.train", "--job", "a", "--seed", "1"], "a")
     assert not stop.belongs_to(["python", "-m", "edge_training.train", "--job", "ab"], "a")
     assert not stop.belongs_to(["python", "-m", "edge_training.stop", "--job", "a"], "a")
-    code = "import time; time.sleep(60)"
-    rank = subprocess.Popen([sys.executable, "-c", code, "edge_training.train", "--job", "unit-test-stop"])
-    try:
-        assert stop.stop("unit-test-stop") == 1
-        assert rank.wait(timeout=5) < 0
-    finally:
-        rank.kill()
+    code = "import time; print('runs', flush=True); time.sleep(300)"
+    words = [sys.executable, "-c", code, "edge_training.train", "--job", "unit-test-stop"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as rank:
+        try:
+            # A process that was begun this moment may not have its command line yet.
+            assert rank.stdout is not None and rank.stdout.readline() == b"runs\n"
+            assert stop.stop("unit-test-stop") == 1
+            assert rank.wait(timeout=60) < 0
+        finally:
+            rank.kill()
