@@ -42,7 +42,10 @@ def boot(firmware: Firmware, rack: Rack, machine: Machine) -> bool:
         _enlist(firmware, machine)
         return False
     if purpose == "commissioning":
-        _commission(answer, rack, machine)
+        if answer.get("status_name") == "Disk erasing":
+            _erase(answer, rack, machine)
+        else:
+            _commission(answer, rack, machine)
         return False
     if purpose == "xinstall":
         _install(answer, rack, machine)
@@ -97,6 +100,12 @@ def _commission(answer: dict[str, Any], rack: Rack, machine: Machine) -> None:
             signal(status="FAILED", error=f"{failed} scripts failed to run")
             return
     signal(status="OK", error="All scripts successfully ran")
+
+
+def _erase(answer: dict[str, Any], rack: Rack, machine: Machine) -> None:
+    """What the ephemeral environment does with `erase`: nothing of the disk is left."""
+    rack.wipe(machine)
+    _signal(answer, status="OK", error="All disks have been successfully wiped.")
 
 
 def hardware(machine: Machine) -> dict[str, Any]:

@@ -80,6 +80,9 @@ class FakeRack:
     def stop(self, machine: Machine) -> None:
         self.running = False
 
+    def wipe(self, machine: Machine) -> None:
+        self.installed = {}
+
     def run_script(self, machine: Machine, script: Any) -> Any:
         raise AssertionError(f"{script.name} is not to run")
 
@@ -127,6 +130,14 @@ def test_a_commissioned_machine_reports_its_hardware_signed_and_switches_itself_
     )
     assert 'oauth_consumer_key="ck"' in region.authorizations[0]
     assert 'oauth_signature="%26ts"' in region.authorizations[0]
+
+
+def test_a_machine_that_is_erased_has_nothing_on_its_disk_and_says_so(maas):
+    region = maas({"purpose": "commissioning", "status_name": "Disk erasing"})
+    rack = FakeRack(installed={"image": "disk:1"})
+    assert boot(FIRMWARE, rack, MACHINE) is False
+    assert rack.installed == {}
+    assert [signal["status"] for signal in region.signals] == ["OK"]
 
 
 def test_hardware_is_the_same_at_every_commissioning_and_differs_between_machines():
