@@ -22,22 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "esxi_simulator"))
 from esxi_host import PASSWORD, USER, EsxiHost
 
 from lab import esxi
+from tests.unit import collection
 
-
-def _find_the_collection() -> None:
-    """Make ansible_collections.edge.rack importable for a plain pytest."""
-    with contextlib.suppress(ImportError):
-        import ansible_collections.edge.rack  # noqa: F401
-
-        return
-    from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
-
-    sys.modules.pop("ansible_collections", None)
-    checkout = Path(__file__).resolve().parents[3]
-    _AnsibleCollectionFinder(paths=[str(checkout / ".collections")])._install()
-
-
-_find_the_collection()
+collection.find()
 
 RunModule = Callable[..., dict[str, Any]]
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -20,21 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "maas_simulator"))
 from maas_contract import VERSIONS
 from maas_region import API_KEY, Region, serve, settings
 
+from tests.unit import collection
 
-def _find_the_collection() -> None:
-    """Make ansible_collections.edge.rack importable for a plain pytest."""
-    with contextlib.suppress(ImportError):
-        import ansible_collections.edge.rack  # noqa: F401
-
-        return
-    from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
-
-    sys.modules.pop("ansible_collections", None)
-    checkout = Path(__file__).resolve().parents[3]
-    _AnsibleCollectionFinder(paths=[str(checkout / ".collections")])._install()
-
-
-_find_the_collection()
+collection.find()
 
 RunModule = Callable[..., dict[str, Any]]
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import threading
@@ -23,21 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "maas_simulator"))
 from maas_bmc import Bmc
 from maas_region import API_KEY, Region, settings
 
+from tests.unit import collection
 
-def _find_the_collection() -> None:
-    """Make ansible_collections.edge.rack importable for a plain pytest."""
-    with contextlib.suppress(ImportError):
-        import ansible_collections.edge.rack  # noqa: F401
-
-        return
-    from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
-
-    sys.modules.pop("ansible_collections", None)
-    checkout = Path(__file__).resolve().parents[3]
-    _AnsibleCollectionFinder(paths=[str(checkout / ".collections")])._install()
-
-
-_find_the_collection()
+collection.find()
 
 from ansible_collections.edge.rack.plugins.module_utils import maas  # noqa: E402
 from maas_rack import CountedRounds, Devices, Rack  # noqa: E402
