@@ -74,6 +74,7 @@ class Cost:
 
 def rows(count: int) -> list[dict[str, Any]]:
     """Deployed machines as the simulated region shows them, all keys of a real one's."""
+    from lab.maas_simulator import networks
     from lab.maas_simulator.model import Disk, Interface, Link, Machine
     from lab.maas_simulator.region import Region
     from lab.maas_simulator.representation import machine_list
@@ -116,7 +117,9 @@ def rows(count: int) -> list[dict[str, Any]]:
                     hardware_info={"system_vendor": "Intel", "system_product": "NUC", "system_serial": str(number)},
                 )
             )
-        shown = machine_list(Region(settings, store), machines)
+        region = Region(settings, store)
+        networks.prepare(region)
+        shown = machine_list(region, machines)
         store.close()
         return shown
 
