@@ -111,8 +111,10 @@ def test_host_keys_and_machine_id_are_its_own(device: Device) -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", device.run("cat /etc/machine-id"))
     # All of them; the way in was opened as soon as the first was known.
     reported = device.reported_keys()
-    on_disk = device.run("cat /etc/ssh/ssh_host_*_key.pub | cut -d' ' -f1,2").splitlines()
-    assert reported == set(on_disk)
+    on_disk = set(device.run("cat /etc/ssh/ssh_host_*_key.pub | cut -d' ' -f1,2").splitlines())
+    # The report leaves DSA out, which OpenSSH takes no more.
+    assert reported == {key for key in on_disk if not key.startswith("ssh-dss ")}
+    assert len(reported) >= 3
 
 
 def test_a_host_key_that_was_not_reported_is_refused(device: Device) -> None:
