@@ -34,7 +34,8 @@ options:
         Failed deployment is released and deployed again.
       - V(allocated) belongs to the user of the API key; one that is not commissioned yet is commissioned first.
         What is further on is left as it is.
-      - V(released) is not deployed or allocated (any more). The system on it is lost.
+      - V(released) is not deployed or allocated (any more). The system on it is lost. One that nobody owns is left as it
+        is, also one that is broken, and its disks are not erased.
       - V(broken) is marked broken, with O(comment) as the reason. Only its owner may do that, so a Ready machine is
         allocated first; one that was never commissioned is refused. MAAS releases what it marks broken, so one
         that is deployed needs O(force).

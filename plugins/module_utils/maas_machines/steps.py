@@ -111,7 +111,8 @@ PATHS = {
         Status.DEPLOYED: (),
     },
     "released": {
-        **dict.fromkeys((*_NOT_COMMISSIONED, Status.READY, Status.COMMISSIONING, Status.TESTING), ()),
+        # A Broken one has no owner: MAAS released it when it was marked.
+        **dict.fromkeys((*_NOT_COMMISSIONED, Status.READY, Status.BROKEN, Status.COMMISSIONING, Status.TESTING), ()),
         **dict.fromkeys(_BEING_RELEASED, (AWAIT_READY,)),
         **dict.fromkeys(IN_USE, (RELEASE,)),
     },

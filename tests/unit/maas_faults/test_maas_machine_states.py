@@ -40,6 +40,8 @@ def test_a_machine_is_set_aside_and_fixed(rack: Any, devices: Any, run_module: A
 
     refused = run_module(maas_machine, state="deployed", hostname="nuc-1")
     assert "it is Broken (fan). Repair it, then mark it fixed (`state: fixed`)" in refused["msg"]
+    given_back = run_module(maas_machine, state="released", hostname="nuc-1")
+    assert (given_back["changed"], given_back["machine"]["status"]) == (False, "Broken")
     assert run_module(maas_machine, state="fixed", hostname="nuc-1")["machine"]["status"] == "Ready"
     assert not run_module(maas_machine, state="fixed", hostname="nuc-1")["changed"]
 

@@ -1,0 +1,195 @@
+# Copyright: (c) 2026, The edge.rack engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""playbooks/retire.yml: nothing is wiped that was not asked, and all that can be refused is refused before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.edge.rack.plugins.modules import maas_machine
+from maas_region import API_KEY
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+IMAGE = b"an image" * 10
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
+Retire = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class Engine(ThreadingHTTPServer):
+    """As much of a Docker Engine as the playbook asks: which containers there are, and that they go."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.containers: set[str] = set()
+        self.removed: list[str] = []
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: Engine
+
+    def do_GET(self) -> None:
+        name = self.path.rsplit("/", 2)[-2]
+        if self.path.endswith("/version"):
+            self._say(200, {"ApiVersion": "1.43", "MinAPIVersion": "1.24", "Version": "24.0.5"})
+        elif self.path.endswith("/containers/json?limit=-1&all=1&size=0&trunc_cmd=0"):
+            self._say(200, [{"Id": name, "Names": [f"/{name}"]} for name in self.server.containers])
+        elif name in self.server.containers:
+            state = {"Running": True, "Status": "running", "Dead": False, "Removing": False, "Error": ""}
+            self._say(
+                200, {"Id": name, "Name": f"/{name}", "State": state, "Image": "", "Config": {}, "HostConfig": {}}
+            )
+        else:
+            self._say(404, {"message": f"No such container: {name}"})
+
+    def do_POST(self) -> None:
+        self._say(204)
+
+    def do_DELETE(self) -> None:
+        name = self.path.rsplit("/", 1)[-1].partition("?")[0]
+        self.server.containers.discard(name)
+        self.server.removed.append(name)
+        self._say(204)
+
+    def _say(self, status: int, body: Any = None) -> None:
+        content = b"" if body is None else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def docker() -> Iterator[Engine]:
+    engine = Engine()
+    thread = threading.Thread(target=engine.serve_forever, args=(0.05,))
+    thread.start()
+    yield engine
+    engine.shutdown()
+    thread.join()
+    engine.server_close()
+
+
+@pytest.fixture
+def known_hosts(tmp_path: Path) -> Path:
+    return tmp_path / "known_hosts"
+
+
+@pytest.fixture
+def retire(rack: Any, devices: Any, run_module: Any, docker: Engine, known_hosts: Path, tmp_path: Path) -> Retire:
+    """Run the playbook in a rack of two deployed devices, nuc-on and nuc-off, which does not answer; and nuc-ready."""
+    rack.region.upload("custom/edge-nuc", IMAGE, hashlib.sha256(IMAGE).hexdigest())
+    ids = dict(zip(("nuc-on", "nuc-off", "nuc-ready"), rack.add("nuc-on", "nuc-off", "nuc-ready"), strict=True))
+    for names, state in ((["nuc-on", "nuc-off"], "deployed"), (["nuc-ready"], "ready")):
+        done = run_module(maas_machine, state=state, image="edge-nuc", machines=[{"hostname": name} for name in names])
+        assert not done.get("failed"), done
+    known_hosts.write_text(
+        "".join(f"{name},{name}.maas,10.99.0.20 {KEY}\n" for name in ("nuc-on", "nuc-off", "nuc-other"))
+    )
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
+    off = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_become": False}
+    hosts = {
+        "localhost": local,
+        "nuc-on": {**local, "maas_system_id": ids["nuc-on"]},
+        "nuc-off": {**off, "maas_system_id": ids["nuc-off"]},
+        "nuc-ready": {**local, "maas_system_id": ids["nuc-ready"]},
+    }
+    inventory = {
+        "all": {
+            "hosts": hosts,
+            "vars": {
+                "maas_url": rack.region.url,
+                "maas_api_key": API_KEY,
+                "enroll_known_hosts_file": str(known_hosts),
+            },
+            "children": {
+                "devices": {"hosts": dict.fromkeys(ids, {})},
+                "status_deployed": {"hosts": {"nuc-on": {}, "nuc-off": {}}},
+            },
+        }
+    }
+    (tmp_path / "inventory.json").write_text(json.dumps(inventory))
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("ansible-playbook"), "playbooks/retire.yml", *options],
+            cwd=CHECKOUT,
+            env={
+                **os.environ,
+                "ANSIBLE_INVENTORY": str(tmp_path / "inventory.json"),
+                "ANSIBLE_NOCOLOR": "1",
+                "ANSIBLE_SSH_RETRIES": "0",
+                "DOCKER_HOST": "tcp://127.0.0.1:%d" % docker.server_port,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        print(done.stdout)
+        return done
+
+    return run
+
+
+def machines(rack: Any) -> dict[str, tuple[str, list[str]]]:
+    return {m["hostname"]: (m["status_name"], m["tag_names"]) for m in rack.region.call("GET", "machines/").json()}
+
+
+def test_as_long_as_one_is_not_drained_none_is_wiped(rack: Any, retire: Retire, docker: Engine) -> None:
+    before = machines(rack)
+    docker.containers = {"edge-predictor"}
+    done = retire("-e", "device=nuc-on,nuc-off")
+    assert done.returncode != 0
+    assert "nuc-off, nuc-on: not drained, for a device did not answer or trains" in done.stdout
+    assert docker.removed == []
+
+    docker.containers = {"edge-worker", "edge-predictor"}
+    done = retire("-e", "device=nuc-on,nuc-off")
+    assert done.returncode != 0
+    assert "nuc-on takes part in a training" in done.stdout
+    assert docker.removed == []
+    assert machines(rack) == before
+
+
+def test_by_force_what_does_not_answer_is_wiped_too(
+    rack: Any, retire: Retire, docker: Engine, known_hosts: Path
+) -> None:
+    docker.containers = {"edge-worker", "edge-predictor"}
+    done = retire("-e", "device=nuc-on,nuc-off,nuc-ready", "-e", "retire_force=true")
+    assert done.returncode == 0
+    assert docker.removed == ["edge-worker", "edge-predictor"]
+    assert machines(rack) == dict.fromkeys(("nuc-on", "nuc-off", "nuc-ready"), ("Ready", ["retired"]))
+    assert "Not erased, for nobody owned them: nuc-ready, it is Ready." in done.stdout
+    for name in ("nuc-on", "nuc-off"):
+        assert "User erasing disk" in rack.events(rack.id(name))
+    assert [line.split(",")[0] for line in known_hosts.read_text().splitlines()] == ["nuc-other"]
+
+
+def test_what_maas_would_refuse_is_refused_before_anything_is_drained(
+    rack: Any, retire: Retire, run_module: Any, docker: Engine
+) -> None:
+    before = machines(rack)
+    docker.containers = {"edge-predictor"}
+    run_module(maas_machine, state="locked", hostname="nuc-off")
+    done = retire("-e", "device=nuc-on,nuc-off", "-e", "retire_force=true")
+    assert done.returncode != 0
+    assert "nuc-off: it is locked in MAAS" in done.stdout
+    assert docker.removed == []
+    assert machines(rack) == before
