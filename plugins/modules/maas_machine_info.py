@@ -239,6 +239,12 @@ machines:
       type: list
       elements: str
       sample: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f]
+    ssh_host_keys_known:
+      description:
+        - Whether MAAS still knows when the machine's deployment began. If not, it has no C(ssh_host_keys), for
+          none could be told from those of an earlier system.
+        - Of deployed machines, with O(ssh_host_keys=true).
+      type: bool
 machines_full:
   description: The same machines as MAAS describes them.
   type: list
@@ -251,14 +257,13 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edge.rack.plugins.module_utils.maas import (
     MaasClient,
-    Machine,
     Rounds,
     connection_argument_spec,
     machine_summary,
     run_with_client,
     status_filter,
 )
-from ansible_collections.edge.rack.plugins.module_utils.maas_machines.host_keys import read_host_keys
+from ansible_collections.edge.rack.plugins.module_utils.maas_machines.host_keys import await_host_keys
 
 # Our name of a filter -> the region's.
 FILTERS = {
@@ -280,27 +285,17 @@ def work(module: AnsibleModule, client: MaasClient) -> t.Dict[str, t.Any]:
     rows = sorted(client.read_machines(**filters), key=lambda row: row["hostname"])
     result = {"changed": False, "machines": [machine_summary(row) for row in rows]}  # type: t.Dict[str, t.Any]
     if module.params["ssh_host_keys"]:
-        keys, warnings = await_host_keys(client, rows, module.params["ssh_host_keys_wait_seconds"])
+        found = await_host_keys(client, rows, Rounds(module.params["ssh_host_keys_wait_seconds"]))
         for machine in result["machines"]:
-            if machine["system_id"] in keys:
-                machine["ssh_host_keys"] = keys[machine["system_id"]]
-        for warning in warnings:
-            module.warn(warning)
+            reported = found.get(machine["system_id"])
+            if reported is not None:
+                machine["ssh_host_keys"] = reported.keys
+                machine["ssh_host_keys_known"] = reported.known
+                for warning in reported.warnings:
+                    module.warn(warning)
     if module.params["full"]:
         result["machines_full"] = rows
     return result
-
-
-def await_host_keys(
-    client: MaasClient, rows: t.List[Machine], wait_seconds: int
-) -> t.Tuple[t.Dict[str, t.List[str]], t.List[str]]:
-    """A machine reports its keys one after the other: who has one may have more in a moment."""
-    before, answer = None, read_host_keys(client, rows)  # type: t.Any, t.Any
-    for _left in Rounds(wait_seconds):
-        if all(answer[0].values()) and answer == before:
-            break
-        before, answer = answer, read_host_keys(client, rows)
-    return answer
 
 
 def main() -> None:

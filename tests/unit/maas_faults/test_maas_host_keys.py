@@ -148,4 +148,61 @@ def test_without_the_start_of_the_deployment_no_key_is_believed(
         db.execute("DELETE FROM event WHERE type IN ('Deploying', 'User starting deployment')")
     found, warnings = keys(run_module)
     assert found["nuc-1"] == []
+    result = run_module(maas_machine_info, ssh_host_keys=True, status=["deployed"])
+    assert [machine["ssh_host_keys_known"] for machine in result["machines"]] == [False, False]
     assert [w for w in warnings if "nuc-1: MAAS no longer knows when its deployment began" in w], warnings
+
+
+class Log:
+    """A region's events, of which some come with each request; which machines were asked for is written down."""
+
+    def __init__(self, *later: tuple[str, str]) -> None:
+        started = [{"id": n, "node": node, "type": "Deploying", "description": ""} for n, node in enumerate("abc", 1)]
+        self.events: list[dict[str, Any]] = started[::-1]
+        self.later = list(later)
+        self.asked: list[list[str]] = []
+
+    def call(self, operation: str, id: list[str], before: int = 1000, **_: Any) -> dict[str, Any]:
+        assert operation == "Events.query"
+        self.asked.append(id)
+        events = [event for event in self.events if event["node"] in id and event["id"] < before]
+        if self.later:
+            node, text = self.later.pop(0)
+            description = f"'cloudinit' edge-ssh-host-key {text}"
+            number = len(self.events) + 1
+            self.events.insert(0, {"id": number, "node": node, "type": "Node status event", "description": description})
+        return {"events": events[: host_keys.PAGE]}
+
+
+ROWS: list[dict[str, Any]] = [{"system_id": name, "hostname": name, "status": 6} for name in "abc"]
+
+
+def test_who_is_known_is_asked_no_more(rounds: Any) -> None:
+    first, second = key("ssh-ed25519", 1), key("ssh-rsa", 1)
+    log = Log(("a", first), ("a", second), ("b", first), ("d", ""), ("d", ""), ("c", first))
+    found = host_keys.await_host_keys(log, ROWS, rounds(60))
+    assert {name: reported.keys for name, reported in found.items()} == {
+        "a": [first, second],
+        "b": [first],
+        "c": [first],
+    }
+    assert log.asked[:3] == [["a", "b", "c"]] * 3
+    assert log.asked[-2:] == [["c"], ["c"]]
+
+
+def test_no_page_is_read_after_the_deadline(rounds: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(("a", key("ssh-ed25519", 1)))
+    monkeypatch.setattr(host_keys, "LAST_LOOK_SECONDS", -9)
+    found = host_keys.await_host_keys(log, ROWS, rounds(0.2))
+    assert len(log.asked) == 1 < rounds.count
+    assert [reported.keys for reported in found.values()] == [[], [], []]
+
+
+def test_an_endless_log_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_keys, "PAGE", 1)
+    monkeypatch.setattr(host_keys, "PAGES", 2)
+    log = Log()
+    log.events = [{"id": n, "node": "a", "type": "PXE Request", "description": ""} for n in range(900, 0, -1)]
+    found = host_keys.read_host_keys(log, ROWS[:1])
+    assert len(log.asked) == 3
+    assert not found["a"].known
