@@ -34,8 +34,8 @@ options:
         Failed deployment is released and deployed again.
       - V(allocated) belongs to the user of the API key; one that is not commissioned yet is commissioned first.
         What is further on is left as it is.
-      - V(released) is not deployed or allocated (any more). The system on it is lost. One that nobody owns is left as it
-        is, also one that is broken, and its disks are not erased.
+      - V(released) is not deployed or allocated (any more). The system on it is lost. One that nobody owns is left as
+        it is, also one that is broken, and its disks are not erased.
       - V(broken) is marked broken, with O(comment) as the reason. Only its owner may do that, so a Ready machine is
         allocated first; one that was never commissioned is refused. MAAS releases what it marks broken, so one
         that is deployed needs O(force).
@@ -238,6 +238,13 @@ options:
     description: Whether the disks are erased when a machine is released.
     type: bool
     default: false
+  leave_out_refused:
+    description:
+      - Whether machines that are refused, for what is known before anything is sent (no such machine, locked, broken,
+        another O(image), a name that is taken, ...), are left out while the rest go on. They are among the
+        RV(failed_machines) at the end. Without it one refusal means that nothing is changed.
+    type: bool
+    default: false
   force:
     description:
       - Whether O(state=absent) may remove a machine that is deployed or in use.
@@ -325,6 +332,15 @@ EXAMPLES = r"""
     hostname: nuc-001
     comment: the fan is dead
 
+- name: All devices run the image, but for those that run another or are locked, which are named
+  edge.rack.maas_machine:
+    state: deployed
+    image: custom/edge-nuc
+    machines: "{{ groups['devices'] | map('community.general.dict_kv', 'hostname') }}"
+    leave_out_refused: true
+  register: deployed
+  failed_when: deployed is failed and deployed.failed_machines is not defined
+
 - name: A device that hangs is switched off and on
   edge.rack.maas_machine:
     state: powercycled
@@ -390,7 +406,7 @@ failed_machines:
   description: The machines which did not come to O(state).
   type: list
   elements: dict
-  returned: on failure, if some machines failed or were not in time
+  returned: on failure, if some machines failed, were not in time, or were left out by O(leave_out_refused)
   contains:
     machine:
       description: The name of the machine.
@@ -461,12 +477,12 @@ def work(module: AnsibleModule, client: MaasClient) -> t.Dict[str, t.Any]:
         "changes": [visible_change(plan) for plan in changing],
         "diff": [visible_diff(plan) for plan in changing],
     }  # type: t.Dict[str, t.Any]
+    runner = Runner(module, client, planner, plans, Rounds(module.params["wait_timeout_seconds"]))
     if not module.check_mode:
-        runner = Runner(module, client, planner, plans, Rounds(module.params["wait_timeout_seconds"]))
         runner.run()
         _read_back(client, plans)
-        if any(plan.failure for plan in plans) or runner.late():
-            module.fail_json(**failure_report(client, runner), **result, **_machines(module, plans))
+    if any(plan.failure for plan in plans) or runner.late():
+        module.fail_json(**failure_report(client, runner), **result, **_machines(module, plans))
     return {**result, **_machines(module, plans)}
 
 
@@ -550,6 +566,7 @@ def argument_spec() -> t.Dict[str, t.Any]:
         tags_purge={"type": "bool", "default": False},
         redeploy={"type": "bool", "default": False},
         erase={"type": "bool", "default": False},
+        leave_out_refused={"type": "bool", "default": False},
         force={"type": "bool", "default": False},
         comment={"type": "str"},
         wait={"type": "bool", "default": True},

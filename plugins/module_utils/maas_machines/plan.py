@@ -56,6 +56,8 @@ class Plan:
     steps: t.Tuple[Step, ...] = ()
     failure: t.Optional[str] = None
     remedy: str = ""
+    refused: t.List[str] = field(default_factory=list)
+    """Why it cannot be brought there, known before anything is sent."""
 
     @property
     def name(self) -> str:
@@ -78,6 +80,12 @@ class Plan:
     def fail(self, reason: str, remedy: str) -> None:
         self.failure, self.remedy = reason, remedy
 
+    def leave_out(self) -> None:
+        """Do nothing with it, and report it as failed."""
+        self.create, self.settings, self.steps = False, {}, ()
+        self.tags_added = self.tags_removed = frozenset()
+        self.fail(" ".join(self.refused), "")
+
 
 class Planner:
     """Reads what is there and works out the change sets, or why there can be none."""
@@ -87,6 +95,7 @@ class Planner:
         self.params = params
         self.state = params["state"]
         self.refusals = []  # type: t.List[str]
+        """Why nothing can be done."""
         self._tags = None  # type: t.Optional[t.Dict[str, Machine]]
 
     def plan(self) -> t.List[Plan]:
@@ -110,6 +119,12 @@ class Planner:
             self._refuse_unknown_places(plans)
             self._refuse_unknown_images(plans)
         self._refuse_locked(plans)
+        refused = [plan for plan in plans if plan.refused]
+        if self.params["leave_out_refused"]:
+            for plan in refused:
+                plan.leave_out()
+        else:
+            self.refusals += ["%s: %s" % (plan.name, reason) for plan in refused for reason in plan.refused]
         return plans
 
     def _wanted(self) -> t.Tuple[t.List[Wish], t.List[Machine]]:
@@ -132,13 +147,14 @@ class Planner:
                 rows[row["system_id"]] = row
         return list(rows.values())
 
-    def _refuse(self, plan: Plan, reason: str) -> None:
-        self.refusals.append("%s: %s" % (plan.name, reason))
+    @staticmethod
+    def _refuse(plan: Plan, reason: str) -> None:
+        plan.refused.append(reason)
 
     def _refuse_doubles(self, plans: t.List[Plan], rows: t.List[Machine]) -> None:
         seen = {}  # type: t.Dict[str, Plan]
         names = {}  # type: t.Dict[str, Plan]
-        holders = {row["hostname"]: row["system_id"] for row in rows}
+        holders = {row["hostname"]: row for row in rows}
         for plan in plans:
             key = plan.system_id or str(plan.wish)
             if key in seen:
@@ -149,8 +165,15 @@ class Planner:
                 continue
             if name in names:
                 self._refuse(plan, "the name %s is wanted for %s too: give another." % (name, names[name].wish))
-            elif holders.get(name, plan.system_id) != plan.system_id:
-                self._refuse(plan, "the name %s belongs to the machine %s: give another." % (name, holders[name]))
+            elif name in holders and holders[name]["system_id"] != plan.system_id:
+                holder = holders[name]
+                tags = ", ".join(holder.get("tag_names") or ())
+                self._refuse(
+                    plan,
+                    "the name %s belongs to the machine %s (%s%s): give another, or free it: give that one"
+                    " another (`name`) or remove it (`state: absent`)."
+                    % (name, holder["system_id"], holder["status_name"], ", tags: " + tags if tags else ""),
+                )
             names.setdefault(name, plan)
 
     def _plan_missing(self, plan: Plan) -> None:

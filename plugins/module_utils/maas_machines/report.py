@@ -72,7 +72,8 @@ def failure_report(client: MaasClient, runner: Runner) -> t.Dict[str, t.Any]:
     params = runner.params
     failed = [plan for plan in runner.plans if plan.failure]
     late = runner.late()
-    events = newest_events(client, failed + late)
+    # What was refused says it all; nothing happened to it.
+    events = newest_events(client, [plan for plan in failed if not plan.refused] + late)
     for plan in late:
         plan.fail(
             "it is still %s" % runner.what_is_seen(plan)
@@ -82,7 +83,7 @@ def failure_report(client: MaasClient, runner: Runner) -> t.Dict[str, t.Any]:
             "Raise `wait_timeout_seconds` (now %d), or look at its console; a further run goes on waiting."
             % params["wait_timeout_seconds"],
         )
-    scripts = failed_scripts(client, failed)
+    scripts = failed_scripts(client, [plan for plan in failed if not plan.refused])
     entries = [
         _failed_machine(plan, events.get(plan.system_id, ""), scripts.get(plan.system_id, [])) for plan in failed + late
     ]

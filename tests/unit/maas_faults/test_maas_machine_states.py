@@ -189,3 +189,42 @@ def test_a_hundred_machines_are_one_task_and_one_list_request_a_round(
     again = run_module(maas_machine, state="deployed", image=image, machines=[{"hostname": n} for n in names])
     assert not again["changed"]
     assert rack.proxy.asked == [("GET", "machines/")]
+
+
+def test_who_is_refused_is_left_out_and_the_rest_go_on(rack: Any, devices: Any, run_module: Any, image: str) -> None:
+    rack.region.upload("custom/other", IMAGE, SHA256)
+    rack.add("nuc-1", "nuc-2", "nuc-3")
+    run_module(maas_machine, state="deployed", hostname="nuc-1", image="custom/other")
+    wanted = {
+        "state": "deployed",
+        "image": image,
+        "machines": [{"hostname": "nuc-1", "tags": ["trainer"]}, {"hostname": "nuc-2"}, {"hostname": "nuc-4"}],
+    }
+    refused = run_module(maas_machine, **wanted)
+    assert len(refused["refusals"]) == 2
+    assert rack.region.machine(rack.id("nuc-2"))["status_name"] == "New"
+
+    for check in (True, False):
+        done = run_module(maas_machine, check=check, leave_out_refused=True, **wanted)
+        assert done["failed"]
+        assert [(m["machine"], m["reason"]) for m in done["failed_machines"]] == [
+            (
+                "nuc-1",
+                "it is Deployed with the image custom/other, not custom/edge-1. Set `redeploy: true` to release it and"
+                " deploy it anew; what is on it is lost.",
+            ),
+            ("nuc-4", done["failed_machines"][1]["reason"]),
+        ]
+        assert "there is no such machine in MAAS" in done["failed_machines"][1]["reason"]
+        assert [change["machine"] for change in done["changes"]] == ["nuc-2"]
+        assert rack.region.machine(rack.id("nuc-2"))["status_name"] == ("New" if check else "Deployed")
+    assert rack.region.machine(rack.id("nuc-1"))["tag_names"] == []
+    again = run_module(maas_machine, leave_out_refused=True, **wanted)
+    assert (again["changed"], len(again["failed_machines"])) == (False, 2)
+
+
+def test_a_name_that_is_taken_says_by_whom(rack: Any, run_module: Any) -> None:
+    holder, _ = rack.add("nuc-1", "nuc-2")
+    run_module(maas_machine, state="present", hostname="nuc-1", tags=["retired"])
+    refused = run_module(maas_machine, state="present", hostname="nuc-2", name="nuc-1")
+    assert f"nuc-2: the name nuc-1 belongs to the machine {holder} (New, tags: retired): give another" in refused["msg"]

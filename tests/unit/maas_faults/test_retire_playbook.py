@@ -117,7 +117,7 @@ def retire(rack: Any, devices: Any, run_module: Any, docker: Engine, known_hosts
                 "enroll_known_hosts_file": str(known_hosts),
             },
             "children": {
-                "devices": {"hosts": dict.fromkeys(ids, {})},
+                "devices": {"hosts": {name: {} for name in ids}},
                 "status_deployed": {"hosts": {"nuc-on": {}, "nuc-off": {}}},
             },
         }
@@ -133,7 +133,7 @@ def retire(rack: Any, devices: Any, run_module: Any, docker: Engine, known_hosts
                 "ANSIBLE_INVENTORY": str(tmp_path / "inventory.json"),
                 "ANSIBLE_NOCOLOR": "1",
                 "ANSIBLE_SSH_RETRIES": "0",
-                "DOCKER_HOST": "tcp://127.0.0.1:%d" % docker.server_port,
+                "DOCKER_HOST": f"tcp://127.0.0.1:{docker.server_port}",
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
