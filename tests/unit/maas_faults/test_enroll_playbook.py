@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.edge.rack.plugins.modules import maas_machine
 from maas_region import API_KEY
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -45,8 +47,16 @@ def enroll(rack: Any, tmp_path: Path, known_hosts: Path) -> Enroll:
         "enroll_known_hosts_file": str(known_hosts),
     }
 
-    def run(*options: str, **more: Any) -> subprocess.CompletedProcess[str]:
-        inventory = {"all": {"hosts": {"localhost": interpreter}, "vars": {**variables, **more}}}
+    def run(*options: str, devices: dict[str, dict[str, Any]] | None = None, **more: Any) -> Any:
+        """With the devices as hosts, where some are given; each as it can be reached."""
+        hosts = {name: {**interpreter, "ansible_become": False, **how} for name, how in (devices or {}).items()}
+        inventory = {
+            "all": {
+                "hosts": {"localhost": interpreter, **hosts},
+                "vars": {**variables, **more},
+                "children": {name: {"hosts": {host: {} for host in hosts}} for name in ("devices", "status_deployed")},
+            }
+        }
         (tmp_path / "inventory.yml").write_text(json.dumps(inventory))
         done = subprocess.run(
             [Path(sys.executable).with_name("ansible-playbook"), "playbooks/enroll.yml", *options],
@@ -59,7 +69,7 @@ def enroll(rack: Any, tmp_path: Path, known_hosts: Path) -> Enroll:
             timeout=300,
             check=False,
         )
-        print(done.stdout)
+        print(done.stdout, file=sys.stderr)  # what modules print is read from stdout
         return done
 
     return run
@@ -73,33 +83,64 @@ def changed(done: subprocess.CompletedProcess[str]) -> bool:
     return "changed=0 " not in done.stdout
 
 
-def test_who_fails_is_set_aside_and_the_rest_go_on(rack: Any, devices: Any, enroll: Enroll, known_hosts: Path) -> None:
-    rack.add("good-1", "bad", "good-2", "silent")
+def test_who_fails_is_set_aside_and_the_rest_go_on(
+    rack: Any, devices: Any, enroll: Enroll, run_module: Any, known_hosts: Path
+) -> None:
+    rack.region.upload("custom/other", IMAGE, hashlib.sha256(IMAGE).hexdigest())
+    names = ("good-1", "bad", "good-2", "silent", "foreign", "nuc-01-01", "newcomer")
+    ids = dict(zip(names, rack.add(*names), strict=True))
     devices.keys = {"good-1": [KEY], "good-2": [KEY]}
     devices.failing = {"bad": "/dev/sda is dying"}
-    done = enroll(enroll_failed_percent_max=50, enroll_host_key_wait_seconds=20)
+    # One that runs another image, and one whose place a retired machine still holds.
+    run_module(maas_machine, state="deployed", image="custom/other", hostname="foreign", tags=["trainer", "theirs"])
+    run_module(maas_machine, state="present", hostname="nuc-01-01", tags=["retired"])
+    place = {"mac_address": "52:54:00:00:00:07", "shelf": 1, "slot": 1}
+    off = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    hosts = {name: {"maas_system_id": ids[name], **(off if name == "silent" else {})} for name in ("good-1", "silent")}
+    done = enroll(devices=hosts, enroll_places=[place], enroll_failed_percent_max=70, enroll_host_key_wait_seconds=20)
     assert done.returncode == 0
     assert {name: m["status_name"] for name, m in machines(rack).items()} == {
         "good-1": "Deployed",
         "good-2": "Deployed",
         "silent": "Deployed",
         "bad": "Failed commissioning",
+        "foreign": "Deployed",
+        "nuc-01-01": "New",
+        "newcomer": "New",
     }
     assert "bad: it is Failed commissioning" in done.stdout
     assert "silent: it reported no SSH host key within 20 s" in done.stdout
+    assert "foreign: it is Deployed with the image custom/other, not custom/edge-nuc." in done.stdout
+    assert f"newcomer: the name nuc-01-01 belongs to the machine {ids['nuc-01-01']}" in done.stdout
+    # Only who can be worked with is in the group, and is asked whether it answers.
+    tags = {name: m["tag_names"] for name, m in machines(rack).items()}
+    assert {name for name in tags if "trainer" in tags[name]} == {"good-1", "good-2"}
+    assert tags["foreign"] == ["theirs"]
+    assert [line.split()[0] for line in done.stdout.partition("PLAY RECAP")[2].splitlines()[1:] if line] == [
+        "good-1",
+        "localhost",
+    ]
     lines = [line for line in known_hosts.read_text().splitlines() if not line.startswith("#")]
     assert [line.split(",")[0] for line in lines] == ["good-1", "good-2"]
     assert all(line.endswith(f" {KEY}") for line in lines)
 
-    # The disk was replaced, and the silent one found its voice.
+    # The disk was replaced, the place is free, the silent one found its voice. MAAS has forgotten how good-1 began.
+    run_module(maas_machine, state="released", hostname="foreign")
+    run_module(maas_machine, state="absent", hostname="nuc-01-01")
     devices.failing = {}
-    devices.keys = {name: [KEY] for name in ("good-1", "good-2", "bad", "silent")}
-    devices.report_keys_of("silent", machines(rack)["silent"]["system_id"])
-    done = enroll()
+    devices.keys = {name: [KEY] for name in ("good-1", "good-2", "bad", "silent", "foreign", "nuc-01-01")}
+    devices.report_keys_of("silent", ids["silent"])
+    with sqlite3.connect(rack.settings.data / "region.sqlite3") as db:
+        starts = "('Deploying', 'User starting deployment')"
+        db.execute(f"DELETE FROM event WHERE system_id = ? AND type IN {starts}", (ids["good-1"],))
+    done = enroll(enroll_places=[place])
     assert done.returncode == 0
-    assert {m["status_name"] for m in machines(rack).values()} == {"Deployed"}
-    assert len(known_hosts.read_text().splitlines()) == 5
-    assert not changed(enroll())
+    assert {name: (m["status_name"], m["tag_names"]) for name, m in machines(rack).items()} == {
+        **dict.fromkeys(("good-1", "good-2", "bad", "silent", "nuc-01-01"), ("Deployed", ["trainer"])),
+        "foreign": ("Deployed", ["theirs", "trainer"]),
+    }
+    assert len(known_hosts.read_text().splitlines()) == 7
+    assert not changed(enroll(enroll_places=[place]))
 
 
 def test_many_failures_are_one_failure(rack: Any, devices: Any, enroll: Enroll) -> None:
@@ -137,14 +178,20 @@ def test_a_place_that_is_given_twice_is_refused(rack: Any, enroll: Enroll) -> No
     assert machines(rack)["one"]["status_name"] == "New"
 
 
-def test_a_retired_device_is_left_alone(rack: Any, devices: Any, enroll: Enroll) -> None:
-    (gone, _) = rack.add("gone", "here")
+def test_a_retired_device_is_left_alone(rack: Any, devices: Any, enroll: Enroll, run_module: Any) -> None:
+    rack.add("gone", "here")
     devices.keys = {"here": [KEY]}
-    rack.region.call("POST", "tags/", data={"name": "retired"})
-    rack.region.call("POST", "tags/retired/?op=update_nodes", data={"add": gone})
-    done = enroll()
+    rack.region.call("POST", "resourcepools/", data={"name": "edge"})
+    run_module(maas_machine, state="present", hostname="gone", tags=["retired"])
+    before = machines(rack)["gone"]
+    # It counts as one of the devices that are expected.
+    done = enroll(enroll_expected_devices=2, enroll_pool="edge")
     assert done.returncode == 0
-    assert {name: m["status_name"] for name, m in machines(rack).items()} == {"gone": "New", "here": "Deployed"}
+    assert "gone: it is New, retired" in done.stdout
+    found = machines(rack)
+    assert (found["here"]["status_name"], found["here"]["pool"]["name"]) == ("Deployed", "edge")
+    for name in ("status_name", "pool", "tag_names", "power_type"):
+        assert found["gone"][name] == before[name], name
 
 
 def test_check_mode_changes_nothing(rack: Any, enroll: Enroll, known_hosts: Path) -> None:

@@ -142,7 +142,7 @@ def retire(rack: Any, devices: Any, run_module: Any, docker: Engine, known_hosts
             timeout=200,
             check=False,
         )
-        print(done.stdout)
+        print(done.stdout, file=sys.stderr)  # what modules print is read from stdout
         return done
 
     return run
