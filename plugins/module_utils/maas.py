@@ -530,6 +530,11 @@ class MaasClient:
         except aiohttp.ClientConnectorCertificateError as error:
             why = "the certificate of %s is not trusted (%s)" % (url, error.certificate_error)
             raise MaasUntrusted(asked, why) from error
+        except aiohttp.ClientConnectorSSLError as error:
+            # Before its parent: somebody is there, and a rack without MAAS must not be made of that.
+            why = "no TLS with %s (%s)" % (url, error.os_error)
+            remedy = "Check that `maas_url` names the port with TLS (mostly https://HOST:5443/MAAS)."
+            raise MaasUntrusted(asked, why, remedy=remedy) from error
         except aiohttp.ClientConnectorError as error:
             raise MaasNoConnection(asked, "%s cannot be reached (%s)" % (url, error.os_error)) from error
         except aiohttp.ServerTimeoutError as error:

@@ -185,6 +185,13 @@ def test_tls_is_checked_against_the_ca_that_is_named(tmp_path: Path) -> None:
         connect(region.url, ca_path="/nonexistent.pem").call("Machines.read")
 
 
+def test_who_speaks_no_tls_is_not_taken_for_nobody(region: FakeRegion) -> None:
+    with connect(region.url.replace("http:", "https:")) as client, pytest.raises(maas.MaasUntrusted) as raised:
+        client.read_machines()
+    assert "no TLS with https://" in str(raised.value)
+    assert "names the port with TLS" in str(raised.value)
+
+
 def make_certificate(x509: Any, folder: Path) -> Path:
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
