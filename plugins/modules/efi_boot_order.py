@@ -76,9 +76,11 @@ entries:
   sample: {"0001": "debian", "0003": "UEFI PXEv4 (MAC:525400ED9E01)"}
 """
 
+import contextlib
 import json
 import os
 import re
+import typing as t
 from dataclasses import dataclass, field
 
 from ansible.module_utils.basic import AnsibleModule
@@ -155,12 +157,20 @@ def network_entries(firmware: Firmware, macs: list[str]) -> list[str]:
     )
 
 
-def planned(firmware: Firmware, network: list[str], state: str, kept: list[str] | None) -> list[str]:
+@dataclass(frozen=True)
+class Kept:
+    """What was found before the first change."""
+
+    order: list[str]
+    inactive: list[str] = field(default_factory=list)
+
+
+def planned(firmware: Firmware, network: list[str], state: str, kept: Kept | None) -> list[str]:
     """The order that is wanted."""
     if state == "restored":
         if kept is None:
             return firmware.order
-        there = [number for number in kept if number in firmware.entries]
+        there = [number for number in kept.order if number in firmware.entries]
         return there + [number for number in firmware.order if number not in there]
     others = [number for number in firmware.order if number not in network]
     return network + others if state == "first" else others + network
@@ -196,15 +206,18 @@ class BootOrder:
         kept = self.kept()
         network = [] if state == "restored" else network_entries(firmware, self.module.params["macs"])
         wanted = planned(firmware, network, state, kept)
-        asleep = [number for number in network if state == "first" and not firmware.entries[number].active]
+        active = {number for number, entry in firmware.entries.items() if entry.active}
+        switched = {number: "--active" for number in network if state == "first" and number not in active}
         forget = state == "restored" and kept is not None
-        changed = wanted != firmware.order or bool(asleep) or forget
+        if forget:
+            switched = {number: "--inactive" for number in kept.inactive if number in active}
+        changed = wanted != firmware.order or bool(switched) or forget
         after = firmware
         if changed and not self.module.check_mode:
             if kept is None:
-                self.keep(firmware.order)
-            for number in asleep:
-                self.efibootmgr("--bootnum", number, "--active")
+                self.keep(firmware)
+            for number, switch in switched.items():
+                self.efibootmgr("--bootnum", number, switch)
             if wanted != firmware.order:
                 self.efibootmgr("--bootorder", ",".join(wanted))
             after = self.read()
@@ -214,21 +227,26 @@ class BootOrder:
                     "let an operating system decide. Set the order in its setup"
                 )
             if forget:
-                os.unlink(self.state_file)
+                with self.state_file_is_ours():
+                    os.unlink(self.state_file)
         return {
             "changed": changed,
             "order": wanted,
             "network_entries": network,
             "entries": {number: entry.name for number, entry in sorted(after.entries.items())},
-            "diff": {"before": self.shown(firmware, firmware.order, []), "after": self.shown(firmware, wanted, asleep)},
+            "diff": {
+                "before": self.shown(firmware, firmware.order, {}),
+                "after": self.shown(firmware, wanted, switched),
+            },
         }
 
-    def shown(self, firmware: Firmware, order: list[str], woken: list[str]) -> str:
+    def shown(self, firmware: Firmware, order: list[str], switched: dict[str, str]) -> str:
         """The order as a person reads it."""
         lines = []
         for number in order:
             entry = firmware.entries[number]
-            lines.append(f"{number} {entry.name}{'' if entry.active or number in woken else ' (inactive)'}\n")
+            active = switched[number] == "--active" if number in switched else entry.active
+            lines.append(f"{number} {entry.name}{'' if active else ' (inactive)'}\n")
         return "".join(lines)
 
     def read(self) -> Firmware:
@@ -246,25 +264,41 @@ class BootOrder:
             raise BootOrderError(f"efibootmgr {' '.join(arguments)} ended with {status}: {err.strip() or out.strip()}")
         return out
 
-    def kept(self) -> list[str] | None:
-        """The order that was found before the first change; None where nothing was changed."""
+    @contextlib.contextmanager
+    def state_file_is_ours(self) -> t.Iterator[None]:
+        """What the system refuses of the file, said with its name."""
         try:
-            with open(self.state_file, encoding="utf-8") as file:
-                return [str(number) for number in json.load(file)["order"]]
-        except FileNotFoundError:
-            return None
+            yield
+        except OSError as error:
+            raise BootOrderError(
+                f"{self.state_file}, which keeps the earlier order, cannot be used ({error}); run as root, or name "
+                "another file as `state_file`"
+            ) from error
+
+    def kept(self) -> Kept | None:
+        """What was found before the first change; None where nothing was changed."""
+        try:
+            with self.state_file_is_ours():
+                if not os.path.exists(self.state_file):
+                    return None
+                with open(self.state_file, encoding="utf-8") as file:
+                    found = json.load(file)
+            # An earlier version kept the order alone.
+            return Kept([str(number) for number in found["order"]], [str(n) for n in found.get("inactive", [])])
         except (ValueError, KeyError, TypeError) as error:
             raise BootOrderError(
                 f"{self.state_file} cannot be read ({error}); remove it to forget the earlier order"
             ) from error
 
-    def keep(self, order: list[str]) -> None:
-        os.makedirs(os.path.dirname(self.state_file), mode=0o755, exist_ok=True)
+    def keep(self, firmware: Firmware) -> None:
+        inactive = [number for number, entry in firmware.entries.items() if not entry.active]
         partial = self.state_file + ".partial"
-        with open(partial, "w", encoding="utf-8") as file:
-            json.dump({"order": order}, file)
-            file.write("\n")
-        os.replace(partial, self.state_file)
+        with self.state_file_is_ours():
+            os.makedirs(os.path.dirname(self.state_file), mode=0o755, exist_ok=True)
+            with open(partial, "w", encoding="utf-8") as file:
+                json.dump({"order": firmware.order, "inactive": inactive}, file)
+                file.write("\n")
+            os.replace(partial, self.state_file)
 
 
 def main() -> None:

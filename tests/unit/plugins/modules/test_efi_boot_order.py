@@ -63,7 +63,8 @@ if {broken}:
 if arguments[0] == "--bootorder" and not {stubborn}:
     text = re.sub("(?m)^BootOrder: .*", "BootOrder: " + arguments[1], text)
 elif arguments[0] == "--bootnum":
-    text = text.replace("Boot" + arguments[1] + "  ", "Boot" + arguments[1] + "* ")
+    marks = ("  ", "* ") if arguments[2] == "--active" else ("* ", "  ")
+    text = text.replace("Boot" + arguments[1] + marks[0], "Boot" + arguments[1] + marks[1])
 state.write_text(text)
 """
 
@@ -157,6 +158,13 @@ def test_an_inactive_network_entry_is_switched_on(device: Device, run: Any) -> N
     assert "(inactive)" not in done["diff"]["after"]
     assert not run(macs=[USB])["changed"]
 
+    # And off again on the way back.
+    predicted = run(check=True, state="restored")
+    assert "0005 UEFI: PXE IPv4 Realtek USB FE Family Controller (inactive)" in predicted["diff"]["after"]
+    assert run(state="restored")["diff"] == predicted["diff"]
+    assert device.changes[2:] == ["--bootnum 0005 --inactive", "--bootorder 0000,0003,0005,0004,0002"]
+    assert device.firmware.read_text().replace(",0009", "") == NUC.replace(",0009", "")
+
 
 def test_last_puts_the_disk_before_the_network(device: Device, run: Any) -> None:
     device.shows(OVMF)
@@ -168,7 +176,7 @@ def test_the_first_order_is_the_one_that_is_kept(device: Device, run: Any) -> No
     device.shows(OVMF)
     run(state="first")
     run(state="last")
-    assert json.loads(device.kept.read_text()) == {"order": ["0004", "0001", "0003", "0002"]}
+    assert json.loads(device.kept.read_text()) == {"order": ["0004", "0001", "0003", "0002"], "inactive": []}
 
 
 def test_entries_that_came_and_went_do_not_stop_the_way_back(device: Device, run: Any) -> None:
@@ -223,3 +231,11 @@ def test_a_broken_record_is_not_guessed_at(device: Device, run: Any) -> None:
     device.kept.parent.mkdir()
     device.kept.write_text("{}")
     assert "order.json cannot be read" in run(state="restored")["msg"]
+    device.kept.unlink()
+    device.kept.mkdir()
+    assert "order.json, which keeps the earlier order, cannot be used" in run(state="restored")["msg"]
+    device.kept.rmdir()
+    device.kept.parent.rmdir()
+    device.kept.parent.write_text("")
+    assert "cannot be used" in run()["msg"]
+    assert device.changes == []
