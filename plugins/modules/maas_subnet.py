@@ -185,6 +185,14 @@ def normalized(module: AnsibleModule, cidr: str) -> str:
         module.fail_json(msg="%s is not a subnet: %s. Correct `cidr`, such as 10.77.0.0/24." % (cidr, error))
 
 
+def plain(text: str) -> str:
+    """An address as MAAS writes it: ``FD00:0:0:0::1`` -> ``fd00::1``. What is none comes back as it is."""
+    try:
+        return str(ipaddress.ip_address(text.strip()))
+    except ValueError:
+        return text
+
+
 def shown(row: t.Optional[Row], ranges: t.Sequence[IpRange]) -> Row:
     """A subnet in the module's own words."""
     if row is None:
@@ -314,6 +322,7 @@ def work(module: AnsibleModule, client: MaasClient) -> Row:
     new = {"name": cidr, "description": "", "gateway": "", "dns_servers": [], "managed": True, "allow_dns": True}
     after = {"cidr": cidr, **new, **before}
     after.update({option: params[option] for option in FIELDS if params[option] is not None})
+    after.update(gateway=plain(after["gateway"]), dns_servers=[plain(server) for server in after["dns_servers"]])
     if vlan is not None:
         after.update(fabric=vlan["fabric"], vid=vlan["vid"])
     after["ranges"] = [one.as_result() for one in sorted(ranges, key=lambda one: one.first)]

@@ -54,6 +54,11 @@ def test_the_life_of_a_subnet(region: Region, run_module: Any, cycle: Any) -> No
     assert ranges(region) == []
 
 
+def test_an_address_may_be_written_in_any_way(region: Region, run_module: Any, cycle: Any) -> None:
+    made = cycle(maas_subnet, cidr="fd00:78::/64", gateway="FD00:78:0:0::1", dns_servers=["fd00:0078::0002"])
+    assert (made["subnet"]["gateway"], made["subnet"]["dns_servers"]) == ("fd00:78::1", ["fd00:78::2"])
+
+
 def test_ranges_are_added_and_only_a_purge_removes_others(region: Region, cycle: Any) -> None:
     cycle(maas_subnet, cidr=CIDR, ranges=[dynamic(201, 220), reserved(2, 9, comment="services")])
     cycle(maas_subnet, cidr=CIDR, ranges=[reserved(10, 19)])
