@@ -25,7 +25,7 @@ OTHER_OPERATIONS: dict[str, str] = {
     "BootResources": "GET:is_importing POST:import POST:stop_import",
     "SSHKeys": "POST:import",
     "Subnet": ("GET:ip_addresses GET:reserved_ip_ranges GET:statistics GET:unreserved_ip_ranges"),
-    "Discoveries": "GET:by_unknown_ip GET:by_unknown_ip_and_mac POST:scan",
+    "Discoveries": "GET:by_unknown_ip GET:by_unknown_ip_and_mac POST:clear_by_mac_and_ip POST:scan",
     "Domains": "create POST:set_serial",
     "Domain": "update delete POST:set_default",
     "NodeScript": "POST:add_tag POST:remove_tag POST:revert",
