@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,14 +17,18 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 FILES = CHECKOUT / "roles/nuc_image/files"
 
 
-def _play(tmp_path: Path, *more: str, **variables: Any) -> subprocess.CompletedProcess[str]:
-    """The role in check mode."""
+def _play(
+    tmp_path: Path, *options: str, tasks_from: str = "main", **variables: Any
+) -> subprocess.CompletedProcess[str]:
+    """The role in check mode, or what of it with other options."""
     playbook = tmp_path / "image.yml"
-    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "roles": ["edge.rack.nuc_image"]}
+    role = {"ansible.builtin.import_role": {"name": "edge.rack.nuc_image", "tasks_from": tasks_from}}
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [role]}
     playbook.write_text(json.dumps([play]))
     variables = {"nuc_image_archive": str(tmp_path / "images/edge-nuc.tar.gz"), **variables}
+    options = options or ("--check", "--diff")
     return subprocess.run(
-        ["ansible-playbook", "-i", "localhost,", playbook, "--check", "--diff", "-e", json.dumps(variables), *more],
+        ["ansible-playbook", "-i", "localhost,", playbook, *options, "-e", json.dumps(variables)],
         cwd=CHECKOUT,
         env={**os.environ, "ANSIBLE_NOCOLOR": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         stdin=subprocess.DEVNULL,
@@ -69,9 +74,29 @@ def test_an_image_of_the_same_recipe_is_left_alone(tmp_path: Path) -> None:
     assert "changed=1 " in _play(tmp_path, nuc_image_rebuild=True).stdout
 
 
+def test_a_wheel_of_another_content_is_another_recipe(tmp_path: Path) -> None:
+    wheel = tmp_path / "wheels/one-1.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    wheel.write_bytes(b"one")
+    shown = _play(tmp_path, nuc_image_wheels=str(wheel.parent)).stdout
+    assert f'"one-1.0-py3-none-any.whl": "{hashlib.sha256(b"one").hexdigest()}"' in shown
+
+
+def test_root_builds_only_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    if os.geteuid() == 0:
+        os.chown(work, 65534, 65534)
+    done = _play(tmp_path, "-v", tasks_from="build", nuc_image_work_dir=str(work))
+    assert done.returncode != 0
+    assert "root builds only in a folder of its own" in done.stdout
+    assert list(work.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
+        ({"nuc_image_wheels": "/nowhere"}, "(/nowhere) holds no wheel on the build host"),
         ({"nuc_image_archive": "edge-nuc.zip"}, "is an absolute path that ends in .tar.gz or .tgz"),
         ({"nuc_image_source_date_epoch": 9999999999}, "lies in the past of the build host"),
         ({"nuc_image_preload_archive": "/nowhere/images.tar"}, "docker save --output /nowhere/images.tar"),
