@@ -28,10 +28,15 @@ def newest_events(client: MaasClient, plans: t.List[Plan]) -> t.Dict[str, str]:
     texts = {}
     for plan, answer in zip(asked, answers, strict=True):
         events = [] if isinstance(answer, MaasError) else answer.get("events") or []
-        bad = [event for event in events if plan.failure and event.get("level") in ("WARNING", "ERROR", "CRITICAL")]
+        bad = [event for event in events if plan.failure and _tells_of_failure(event)]
         for event in (bad or events)[:1]:
             texts[plan.system_id] = ": ".join(str(event[k]) for k in ("type", "description") if event.get(k))
     return texts
+
+
+def _tells_of_failure(event: t.Dict[str, t.Any]) -> bool:
+    """Of a script MAAS writes one down only where it did not end well; one that timed out may have no exit status."""
+    return event.get("level") in ("WARNING", "ERROR", "CRITICAL") or event.get("type") == "Script"
 
 
 def failed_scripts(client: MaasClient, plans: t.List[Plan]) -> t.Dict[str, t.List[t.Dict[str, t.Any]]]:

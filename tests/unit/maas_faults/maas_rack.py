@@ -176,6 +176,8 @@ class Devices:
         """The host names of machines that never report."""
         self.failing: dict[str, str] = {}
         """By host name the output of a commissioning script that fails there."""
+        self.slow: dict[str, str] = {}
+        """By host name a commissioning script that takes too long there; it has no exit status then."""
         self.keys: dict[str, list[str]] = {}
         """By host name the SSH host keys that an installed machine reports."""
         self.most_at_once = 0
@@ -212,6 +214,9 @@ class Devices:
         if row["status"] == 1 and row["hostname"] in self.failing:
             output = self.failing[row["hostname"]]
             node.post("signal", status="WORKING", script_name="disk-health", exit_status="3", output=output)
+            node.post("signal", status="FAILED")
+        elif row["status"] == 1 and row["hostname"] in self.slow:
+            node.post("signal", status="TIMEDOUT", script_name=self.slow[row["hostname"]])
             node.post("signal", status="FAILED")
         elif row["status"] == 1:
             node.report_hardware(row["interfaces"][0]["mac"])

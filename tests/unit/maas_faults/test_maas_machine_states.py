@@ -228,3 +228,11 @@ def test_a_name_that_is_taken_says_by_whom(rack: Any, run_module: Any) -> None:
     run_module(maas_machine, state="present", hostname="nuc-1", tags=["retired"])
     refused = run_module(maas_machine, state="present", hostname="nuc-2", name="nuc-1")
     assert f"nuc-2: the name nuc-1 belongs to the machine {holder} (New, tags: retired): give another" in refused["msg"]
+
+
+def test_a_script_that_took_too_long_is_named(rack: Any, devices: Any, run_module: Any) -> None:
+    rack.add("nuc-1")
+    devices.slow = {"nuc-1": "disk-health"}
+    failed = run_module(maas_machine, state="ready", hostname="nuc-1")
+    assert failed["failed_machines"][0]["event"] == "Script: disk-health timed out"
+    assert "disk-health timed out" in failed["msg"]
