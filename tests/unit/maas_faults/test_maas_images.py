@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from ansible_collections.edge.rack.plugins.module_utils import maas_images
-from ansible_collections.edge.rack.plugins.modules import maas_boot_resource, maas_machine
+from ansible_collections.edge.rack.plugins.modules import maas_boot_resource, maas_boot_resource_info, maas_machine
 from maas_rack import Fault
 
 
@@ -143,3 +143,29 @@ def test_of_old_images_the_latest_and_those_in_use_are_kept(
     assert left == {"edge-nuc-2.0", "edge-nuc-1.12", "edge-nuc-1.9", "edge-nuc", "edge-nuc-beta", "edge-server-1.0"}
     again = run_module(maas_boot_resource, **wanted)
     assert (again["changed"], again["deleted"]) == (False, [])
+
+
+def test_images_that_maas_still_fetches_are_waited_for(rack: Any, run_module: Any, rounds: Any) -> None:
+    everything = run_module(maas_boot_resource_info)
+    assert [(row["name"], row["type"]) for row in everything["boot_resources"]] == [
+        ("ubuntu/jammy", "Synced"),
+        ("ubuntu/noble", "Synced"),
+    ]
+    json = {"Content-Type": "application/json"}
+    # Not listed yet, then listed and not whole yet.
+    half = b'{"id": 2, "name": "ubuntu/noble", "sets": {"20261101": {"complete": false}}}'
+    rack.proxy.faults = [
+        Fault("GET", "boot-resources/2/", 200, json, half),
+        Fault("GET", "boot-resources/", 200, json, b"[]", times=2),
+    ]
+    done = run_module(maas_boot_resource_info, names=["ubuntu/noble"], wait_seconds=60)
+    assert (done["missing"], [row["name"] for row in done["boot_resources"]]) == ([], ["ubuntu/noble"])
+    assert rounds.count == 4
+    for options in ({"names": ["ubuntu/plucky"]}, {"names": ["ubuntu/noble"], "architecture": "arm64"}):
+        assert run_module(maas_boot_resource_info, wait_seconds=0, **options)["missing"] == options["names"]
+
+
+def test_an_uploaded_image_goes_by_its_full_name(rack: Any, run_module: Any, image: Path) -> None:
+    run_module(maas_boot_resource, name="custom/edge-1.0", path=str(image), base_image="ubuntu/noble")
+    found = run_module(maas_boot_resource_info, names=["custom/edge-1.0"])
+    assert (found["missing"], found["boot_resources"][0]["type"]) == ([], "Uploaded")
