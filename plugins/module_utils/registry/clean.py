@@ -105,7 +105,8 @@ def _clean(settings: Settings, journal: Journal, report: Report, lock: int) -> N
                         "it was pushed while the clean-up ran, past the front that refuses pushes",
                         remedy="Push to `registry_port` only; the next run goes on.",
                     )
-                client.delete_manifest(image.repository, image.digest)
+                if not client.delete_manifest(image.repository, image.digest):
+                    raise RegistryError("Deleting %s@%s" % image.key, "its storage has it and the registry does not")
             journal.step("read-only")
             service.restart(read_only=True)
             report["dangling_tags"] = storage.remove_dangling_tags()

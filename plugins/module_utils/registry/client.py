@@ -467,7 +467,9 @@ def _json(asked: str, content: bytes) -> t.Dict[str, t.Any]:
 def _repository(asked: str, repository: str) -> str:
     if not REPOSITORY.match(repository):
         raise RegistrySettingsError(
-            asked, "%r is not the name of a repository" % repository, remedy="Write it as in edge/worker, in lower case."
+            asked,
+            "%r is not the name of a repository" % repository,
+            remedy="Write it as in edge/worker, in lowercase.",
         )
     return repository
 

@@ -17,6 +17,8 @@ from .errors import RegistryError
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
+Work = t.Callable[["AnsibleModule", RegistryClient], t.Dict[str, t.Any]]
+
 
 def connection_argument_spec() -> t.Dict[str, t.Any]:
     return {
@@ -30,7 +32,7 @@ def connection_argument_spec() -> t.Dict[str, t.Any]:
     }
 
 
-def run_with_client(module: AnsibleModule, work: t.Callable[[AnsibleModule, RegistryClient], t.Dict[str, t.Any]]) -> None:
+def run_with_client(module: AnsibleModule, work: Work) -> None:
     """Connect as the module's options say, do the work, and exit with its result or its error."""
     params = module.params
     connection = RegistryConnection(
@@ -48,7 +50,7 @@ def run_with_client(module: AnsibleModule, work: t.Callable[[AnsibleModule, Regi
 def with_client(
     module: AnsibleModule,
     connection: RegistryConnection,
-    work: t.Callable[[AnsibleModule, RegistryClient], t.Dict[str, t.Any]],
+    work: Work,
 ) -> t.Dict[str, t.Any]:
     with RegistryClient(connection) as client:
         return work(module, client)

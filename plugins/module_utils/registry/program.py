@@ -25,7 +25,7 @@ class Stopped(BaseException):
 def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
     """Returns the exit status: 0 done, 1 not done, 2 wrong usage."""
     parser = argparse.ArgumentParser(prog="edge-registry-clean", description="Removes images that nothing needs.")
-    parser.add_argument("action", nargs="?", choices=["run", "restore"], help="clean; or take pushes again after a kill")
+    parser.add_argument("action", nargs="?", choices=["run", "restore"], help="clean; or accept pushes after a kill")
     parser.add_argument("--plan", action="store_true", help="list each image with the rule that keeps or drops it")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="how long to wait for the lock")

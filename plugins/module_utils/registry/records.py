@@ -62,7 +62,7 @@ def read(folder: str) -> Records:
         raise RecordError(
             ASKED,
             "there is no record of a release in %s" % (root / "releases"),
-            remedy="Nothing was deleted. Make a release first: role edge.rack.registry (tasks records) writes its record.",
+            remedy="Nothing was deleted. Make a release first: role edge.rack.registry (tasks records) records it.",
         )
     return Records(sorted(releases, key=lambda one: (-one.released, one.name)), devices)
 
@@ -78,7 +78,7 @@ def _files(folder: Path) -> t.List[Path]:
 
 
 def _release(path: Path) -> Release:
-    fix = "Nothing was deleted. Release again (role edge.rack.registry, tasks records), or remove the file if it is wrong."
+    fix = "Nothing was deleted. Release again (role edge.rack.registry, tasks records), or remove the file."
     data = _load(path, fix)
     try:
         released = _seconds(data["released"])
@@ -105,9 +105,9 @@ def _device(path: Path) -> Device:
         if not isinstance(references, list):
             raise RecordError(ASKED, "%s: %s is not a list of images" % (path, field), remedy=fix)
         kept[field] = [str(reference).rpartition("@")[2] for reference in references]
-        wrong = [text for text, digest in zip(references, kept[field]) if not is_digest(digest)]
-        if wrong:
-            raise RecordError(ASKED, "%s: %s names %r, with no digest" % (path, field, wrong[0]), remedy=fix)
+        for digest in kept[field]:
+            if not is_digest(digest):
+                raise RecordError(ASKED, "%s: %s names %r, which is no digest" % (path, field, digest), remedy=fix)
     name = data.get("device")
     if not isinstance(name, str) or not name:
         raise RecordError(ASKED, "%s: device is not set" % path, remedy=fix)

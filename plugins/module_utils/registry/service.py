@@ -5,7 +5,7 @@
 """The registry's service: restarted to take writes or to refuse them.
 
 Read-only is an environment variable of distribution's (``REGISTRY_STORAGE_MAINTENANCE_READONLY``) in a drop-in under
-``/run``: the configuration stays as it is, and a machine that is restarted comes back with a registry that takes writes.
+``/run``: the configuration stays as it is, and after a restart of the machine the registry takes writes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Service:
                 raise RegistryError(
                     "Making the registry read-only",
                     "%s was restarted and still takes pushes" % name,
-                    remedy="Nothing was collected. See `systemctl cat %s`: something sets its environment again." % name,
+                    remedy="Nothing was collected. See `systemctl cat %s`: something sets it otherwise." % name,
                 )
 
     def _systemctl(self, *arguments: str, check: bool = True) -> None:
@@ -75,7 +75,7 @@ def client_of(settings: Settings) -> RegistryClient:
 def run(command: t.Sequence[str], seconds: float, keep: t.Sequence[int] = ()) -> subprocess.CompletedProcess[str]:
     """Run a program; its output is in ``stdout``, ``keep`` are file descriptors that it inherits."""
     try:
-        return subprocess.run(
+        return subprocess.run(  # noqa: S603
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
