@@ -60,3 +60,14 @@ attributes:
     membership:
       - edge.rack.esxi
 """
+
+    # Membership in the action group of the registry's modules.
+    ACTIONGROUP_REGISTRY = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/edge.rack.registry) in C(module_defaults) to set the connection options once.
+    support: full
+    membership:
+      - edge.rack.registry
+"""

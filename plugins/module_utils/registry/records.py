@@ -1,0 +1,130 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, The edge.rack engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the rack says it needs: the records of releases and of devices, read before anything is deleted.
+
+``releases/<name>.json`` is written by the site, ``devices/device-<name>.json`` by the device itself. A record that
+cannot be read stops the run: what it keeps is not known.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from .errors import RegistryError
+from .manifests import is_digest
+
+ASKED = "Reading what is to be kept"
+
+
+class RecordError(RegistryError):
+    """A record that cannot be read; nothing is deleted."""
+
+    remedy = "Nothing was deleted."
+
+
+@dataclass(frozen=True)
+class Release:
+    name: str
+    released: float
+    """Seconds since 1970."""
+    digests: t.Mapping[str, str]
+    """Image of the release -> digest."""
+    site: str = ""
+    """Whose release file it is, where several sites share the registry."""
+
+
+@dataclass(frozen=True)
+class Device:
+    name: str
+    running: t.Sequence[str]
+    rollback: t.Sequence[str]
+    """Both as digests."""
+
+
+@dataclass(frozen=True)
+class Records:
+    releases: t.Sequence[Release]
+    devices: t.Sequence[Device]
+
+
+def read(folder: str) -> Records:
+    """All records, the newest release first; raises RecordError, also where there is no release at all."""
+    root = Path(folder)
+    releases = [_release(path) for path in _files(root / "releases")]
+    devices = [_device(path) for path in _files(root / "devices")]
+    if not releases:
+        raise RecordError(
+            ASKED,
+            "there is no record of a release in %s" % (root / "releases"),
+            remedy="Nothing was deleted. Make a release first: role edge.rack.registry (tasks records) records it.",
+        )
+    return Records(sorted(releases, key=lambda one: (-one.released, one.name)), devices)
+
+
+def _files(folder: Path) -> t.List[Path]:
+    """The records of a folder. Names that begin with a dot, or end otherwise, are files that are being written."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == ".json" and not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RecordError(ASKED, "%s cannot be listed (%s)" % (folder, error)) from error
+
+
+def _release(path: Path) -> Release:
+    fix = "Nothing was deleted. Release again (role edge.rack.registry, tasks records), or remove the file."
+    data = _load(path, fix)
+    try:
+        released = _seconds(data["released"])
+        digests = {str(name): image["digest"] for name, image in data["images"].items()}
+        name, site = str(data["name"]), str(data.get("site") or "")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RecordError(ASKED, "%s is not the record of a release (%r)" % (path, error), remedy=fix) from error
+    wrong = [image for image, digest in digests.items() if not (isinstance(digest, str) and is_digest(digest))]
+    if wrong:
+        text = "%s: images.%s.digest is not a digest sha256:HEX" % (path, wrong[0])
+        raise RecordError(ASKED, text, remedy=fix)
+    return Release(name, released, digests, site)
+
+
+def _device(path: Path) -> Device:
+    fix = (
+        "Nothing was deleted. Let the device report again; if it is gone for good, retire it"
+        " (edge.rack.retire): that removes the file."
+    )
+    data = _load(path, fix)
+    kept = {}  # type: t.Dict[str, t.List[str]]
+    for field in ("running", "rollback"):
+        references = data.get(field)
+        if not isinstance(references, list):
+            raise RecordError(ASKED, "%s: %s is not a list of images" % (path, field), remedy=fix)
+        kept[field] = [str(reference).rpartition("@")[2] for reference in references]
+        for digest in kept[field]:
+            if not is_digest(digest):
+                raise RecordError(ASKED, "%s: %s names %r, which is no digest" % (path, field, digest), remedy=fix)
+    name = data.get("device")
+    if not isinstance(name, str) or not name:
+        raise RecordError(ASKED, "%s: device is not set" % path, remedy=fix)
+    return Device(name, kept["running"], kept["rollback"])
+
+
+def _load(path: Path, fix: str) -> t.Dict[str, t.Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(ASKED, "%s cannot be read (%s)" % (path, error), remedy=fix) from error
+    if not isinstance(data, dict):
+        raise RecordError(ASKED, "%s is not a JSON object" % path, remedy=fix)
+    return data
+
+
+def _seconds(text: str) -> float:
+    """ISO 8601 -> seconds since 1970; without a zone it is UTC."""
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
