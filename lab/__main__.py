@@ -1,7 +1,7 @@
-"""`python -m lab up | down | purge | machine`: a rack in a box.
+"""`python -m lab up | down | purge | machine [NAME ...]`: a rack in a box.
 
 `up` makes or mends the rack, runs site.yml on it and shows what came of it; a second `up` changes nothing.
-`machine` makes one machine without a rack, to try a role on.
+`machine` makes machines without a rack, to try a role on.
 """
 
 from __future__ import annotations
@@ -102,12 +102,17 @@ def main() -> int:
         prog="python -m lab", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("verb", choices=("up", "down", "purge", "machine"))
-    verb = parser.parse_args().verb
+    parser.add_argument("names", nargs="*", default=["machine"], help="of machines, for the verb machine")
+    args = parser.parse_args()
+    verb = args.verb
     progress = Progress()
     os.umask(0o022)
     try:
         settings = from_environment()
-        {"up": up, "down": down.down, "purge": down.purge, "machine": machine.machine}[verb](settings, progress)
+        if verb == "machine":
+            machine.machines(settings, progress, args.names)
+        else:
+            {"up": up, "down": down.down, "purge": down.purge}[verb](settings, progress)
     except LabError as error:
         print(f"\nlab {verb}: {error}", file=sys.stderr)
         return 1
