@@ -188,9 +188,7 @@ class Rack:
                 assert child is not None
                 platform = {"os": "linux", "architecture": architecture}
                 manifests.append({**descriptor(child.content, child.media_type), "platform": platform})
-            return put(
-                client, name, tag, {"schemaVersion": 2, "mediaType": INDEX_TYPES[0], "manifests": manifests}
-            )
+            return put(client, name, tag, {"schemaVersion": 2, "mediaType": INDEX_TYPES[0], "manifests": manifests})
 
     def whole(self, name: str, digest: str) -> bool:
         """Whether a client that knows nothing could pull all of it."""

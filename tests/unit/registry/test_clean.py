@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -87,24 +89,24 @@ def test_two_tags_on_one_digest_stay_together_and_go_together(rack: Rack) -> Non
 
 
 def test_of_a_thousand_tags_those_of_the_last_releases_stay(rack: Rack) -> None:
-    digests = [rack.push("edge/worker", annotations={"build": str(number)}) for number in range(100)]
+    digests = [rack.push("edge/worker", annotations={"build": str(number)}) for number in range(20)]
     with rack.client() as client:
         manifests = [client.manifest("edge/worker", digest) for digest in digests]
         for number in range(1000):
-            manifest = manifests[number % 100]
+            manifest = manifests[number % 20]
             assert manifest is not None
             client.put_manifest("edge/worker", f"build-{number}", manifest.content, manifest.media_type)
         assert len(client.tags("edge/worker")) == 1000
-    rack.release("2026.10", LAST_WEEK, worker=digests[98])
-    rack.release("2026.11", TODAY, worker=digests[99])
+    rack.release("2026.10", LAST_WEEK, worker=digests[18])
+    rack.release("2026.11", TODAY, worker=digests[19])
 
     report = clean.clean(rack.settings())
 
-    assert names(report["kept"]) == set(digests[98:])
-    assert len(report["dropped"]) == 98
+    assert names(report["kept"]) == set(digests[18:])
+    assert len(report["dropped"]) == 18
     with rack.client() as client:
-        assert len(client.tags("edge/worker")) == 20
-        assert client.digest("edge/worker", "build-999") == digests[99]
+        assert len(client.tags("edge/worker")) == 100
+        assert client.digest("edge/worker", "build-999") == digests[19]
 
 
 def test_a_device_that_is_offline_pins_what_it_reported_last(rack: Rack) -> None:
@@ -164,7 +166,7 @@ def test_nothing_is_deleted_while_a_record_cannot_be_read(rack: Rack, disposable
 def test_nothing_is_deleted_while_a_kept_image_is_not_there(rack: Rack, disposable: str) -> None:
     rack.device("nuc-001", ["edge/worker@sha256:" + 64 * "a"])
 
-    with pytest.raises(RegistryError, match="sha256:a{64} .device nuc-001 runs it"):
+    with pytest.raises(RegistryError, match=r"sha256:a{64} .device nuc-001 runs it"):
         clean.clean(rack.settings())
 
     assert disposable in rack.images()
@@ -204,7 +206,7 @@ def test_a_kept_blob_that_garbage_collection_took_fails_the_run_loudly(
         blob_file(rack, b"kept layer").unlink()
 
     monkeypatch.setattr(clean, "_collect", takes_too_much)
-    with pytest.raises(RegistryError, match="Verifying what was kept: .*not there|Verifying what was kept: .*blob"):
+    with pytest.raises(RegistryError, match=f"Verifying what was kept: .*blob {digest_of(b'kept layer')}"):
         clean.clean(rack.settings())
     assert takes_pushes(rack)
 
@@ -287,8 +289,8 @@ def stepping(journal, name):
     step(journal, name)
     if name == at: die()
 def deleting(*arguments):
-    delete(*arguments)
-    if at == "one is deleted": die()
+    if at == "one is deleted": delete(*arguments); die()
+    return delete(*arguments)
 clean.Journal.step, client.RegistryClient.delete_manifest = stepping, deleting
 sys.exit(program.main(["run", "--settings", settings]))
 """
@@ -323,21 +325,31 @@ def test_a_kill_at_each_step_is_followed_by_a_run_that_ends_clean(rack: Rack) ->
         assert not (rack.folder / "state" / clean.JOURNAL).exists(), step
 
 
+def is_read(fifo: Path) -> bool:
+    try:
+        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as error:
+        assert error.errno == errno.ENXIO
+        return False
+    return True
+
+
 def test_garbage_collection_that_outlives_its_clean_up_keeps_the_lock(rack: Rack, disposable: str) -> None:
     collector = rack.folder / "bin" / "slow-registry"
-    collector.write_text(f"#!/bin/sh\nread line < {rack.folder}/go\nexec {rack.settings().program} \"$@\"\n")
+    # Whoever only looks whether the pipe is read ends its reading; so it is read again.
+    wait = f"until read line < {rack.folder}/go; do :; done"
+    collector.write_text(f'#!/bin/sh\n{wait}\nexec {rack.settings().program} "$@"\n')
     collector.chmod(0o755)
     subprocess.run(["mkfifo", str(rack.folder / "go")], check=True)
     settings = rack.settings(program=str(collector))
     command = [sys.executable, "-c", KILLED, "never", str(rack.settings_file)]
-    journal = rack.folder / "state" / clean.JOURNAL
     with subprocess.Popen(command, cwd=CHECKOUT, env=rack.environment) as cleaning:
-        wait_until(lambda: journal.exists() and "collect garbage" in journal.read_text())
-        wait_until(lambda: subprocess.run(["pgrep", "-f", str(collector)], stdout=subprocess.DEVNULL).returncode == 0)
+        wait_until(lambda: is_read(rack.folder / "go"))
         cleaning.kill()
     # The registry must not take pushes yet: what is pushed now could be collected.
     with pytest.raises(RegistryError, match="is held"):
         clean.restore(settings)
+    assert Path(settings.switch).exists()
     (rack.folder / "go").write_text("go\n")
     assert clean.restore(settings, wait_seconds=30)
     assert takes_pushes(rack)
