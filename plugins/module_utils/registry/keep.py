@@ -155,7 +155,8 @@ def short(image: Image) -> str:
 
 
 def duration(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= length and seconds % length == 0:
-            return "%d %s" % (seconds // length, unit)
+            number = seconds // length
+            return "%d %s%s" % (number, unit, "" if number == 1 else "s")
     return "%g seconds" % seconds

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -401,6 +402,17 @@ def test_the_dry_run_names_the_rule_for_each_image_and_changes_nothing(
     assert names(json.loads(capsys.readouterr().out)["dropped"]) == {disposable}
     assert rack.images() == before
     assert rack.restarts() == ["read-write"]
+
+
+def test_the_program_needs_nothing_but_python(rack: Rack, disposable: str) -> None:
+    """As role registry installs it: the package without what is Ansible's, on the machine's own Python."""
+    package = CHECKOUT / "plugins" / "module_utils" / "registry"
+    shutil.copytree(package, rack.folder / "registry", ignore=shutil.ignore_patterns("module.py", "__pycache__"))
+    start = f"import sys; sys.path[:0] = [{str(rack.folder)!r}]; from registry import program; sys.exit(program.main())"
+    command = [sys.executable, "-I", "-S", "-c", start, "--plan", "--settings", str(rack.settings_file)]
+    planned = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
+    assert planned.stderr == ""
+    assert planned.stdout.endswith("keeps 1, drops 1, frees 0.0 MB\n")
 
 
 def test_a_run_waits_for_the_lock_as_long_as_it_is_told(rack: Rack, disposable: str) -> None:

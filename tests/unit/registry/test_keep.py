@@ -108,7 +108,7 @@ def test_what_was_pushed_lately_is_kept_with_its_children() -> None:
         image("child"),
         image("old", pushed=NOW - 3600),
     ]
-    assert rules(decide(images))["new"] == ["pushed less than 1 hours ago"]
+    assert rules(decide(images))["new"] == ["pushed less than 1 hour ago"]
     assert set(rules(decide(images))) == {"new", "child"}
 
 

@@ -175,7 +175,7 @@ def test_options_go_before_the_settings(rack: Rack, run_module: RunModule) -> No
     options = {"settings": str(rack.settings_file), "keep_pushed_seconds": 3600}
     kept = run_module(registry_prune, check=True, **options)
     assert not kept["changed"]
-    assert kept["kept"][0]["rules"][-1] == "pushed less than 1 hours ago"
+    assert kept["kept"][0]["rules"][-1] == "pushed less than 1 hour ago"
 
 
 def test_pruning_without_settings_or_release_says_what_to_do(rack: Rack, run_module: RunModule) -> None:
