@@ -133,16 +133,16 @@ def decide(
 
 
 def named_by(records: Records, keep_releases: int) -> t.Iterator[t.Tuple[str, str]]:
-    """Digests that releases and devices name, with the rule; of each site's releases the newest is in force."""
-    seen = {}  # type: t.Dict[str, int]
-    for release in records.releases:
-        nth = seen[release.site] = seen.get(release.site, 0) + 1
-        if nth > keep_releases:
+    """Digests that releases and devices name, with the rule."""
+    for nth, release in enumerate(records.releases):
+        if release.name in records.in_force:
+            which = "in force"
+        elif nth < keep_releases:
+            which = "one of the last %d" % keep_releases
+        else:
             continue
-        whose = "release %s%s" % (release.name, " of %s" % release.site if release.site else "")
-        which = "in force" if nth == 1 else "one of the last %d" % keep_releases
         for image, digest in release.digests.items():
-            yield digest, "%s (%s): %s" % (whose, which, image)
+            yield digest, "release %s (%s): %s" % (release.name, which, image)
     for device in records.devices:
         for digest in device.running:
             yield digest, "device %s runs it" % device.name

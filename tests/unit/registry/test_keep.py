@@ -43,28 +43,21 @@ def rules(decision: keep.Decision) -> dict[str, list[str]]:
     return {bytes.fromhex(one.image.digest[7:].rstrip("0")).decode(): list(one.rules) for one in kept}
 
 
-def release(name: str, released: float, image: str, site: str = "") -> records.Release:
-    return records.Release(name, released, {"worker": digest(image)}, site)
+def release(name: str, released: float, image: str) -> records.Release:
+    return records.Release(name, released, {"worker": digest(image)})
 
 
-def test_the_release_in_force_and_the_last_ones_are_kept() -> None:
-    releases = [release("3", 30, "ccc"), release("2", 20, "bbb"), release("1", 10, "aaa")]
-    decision = decide([image("aaa"), image("bbb"), image("ccc")], records.Records(releases, []))
+def test_releases_in_force_and_the_last_ones_are_kept() -> None:
+    releases = [release("4", 40, "ddd"), release("3", 30, "ccc"), release("2", 20, "bbb"), release("1", 10, "aaa")]
+    images = [image(name) for name in ("aaa", "bbb", "ccc", "ddd")]
+    decision = decide(images, records.Records(releases, [], {"4", "1"}))
     assert rules(decision) == {
-        "ccc": ["release 3 (in force): worker"],
-        "bbb": ["release 2 (one of the last 2): worker"],
+        "aaa": ["release 1 (in force): worker"],
+        "ccc": ["release 3 (one of the last 2): worker"],
+        "ddd": ["release 4 (in force): worker"],
     }
-    assert [one.digest for one in decision.dropped] == [digest("aaa")]
-    assert decision.verdicts[0].rules == [keep.NOTHING % 2]
-
-
-def test_each_site_has_a_release_in_force() -> None:
-    releases = [release("9", 90, "new", "north"), release("8", 80, "mid", "north"), release("1", 10, "old", "south")]
-    decision = decide([image("new"), image("mid"), image("old")], records.Records(releases, []), keep_releases=1)
-    assert rules(decision) == {
-        "new": ["release 9 of north (in force): worker"],
-        "old": ["release 1 of south (in force): worker"],
-    }
+    assert [one.digest for one in decision.dropped] == [digest("bbb")]
+    assert decision.verdicts[1].rules == [keep.NOTHING % 2]
 
 
 def test_what_a_device_runs_or_rolls_back_to_is_kept_and_every_rule_is_named() -> None:
@@ -120,7 +113,7 @@ def test_what_must_be_kept_and_is_not_there_is_named_with_who_needs_it() -> None
     known = records.Records([release("1", 1, "gone")], [records.Device("nuc-001", [digest("lost")], [])])
     index = image("index", pushed=NOW, is_index=True, children=[digest("child")])
     assert decide([index], known).missing == [
-        f"{digest('gone')} (release 1 (in force): worker)",
+        f"{digest('gone')} (release 1 (one of the last 2): worker)",
         f"{digest('lost')} (device nuc-001 runs it)",
         f"edge/worker@{digest('child')} (child of index {keep.short(index)})",
     ]
@@ -176,6 +169,9 @@ def test_records_are_read_the_newest_release_first(folder: Path) -> None:
     known = records.read(str(folder))
     assert [one.name for one in known.releases] == ["2026.12", "2026.11"]
     assert known.releases[0].released - known.releases[1].released == 1800
+    assert known.in_force == {"2026.12"}
+    write(folder / "in-force.json", {"releases": ["2026.11", "2026.12"]})
+    assert records.read(str(folder)).in_force == {"2026.11", "2026.12"}
     assert known.devices == [records.Device("nuc-001", [digest("a")], [])]
 
 
@@ -198,6 +194,8 @@ def test_without_a_release_nothing_is_to_be_deleted(folder: Path) -> None:
             {**RELEASE, "images": {"worker": {"digest": None}}},
             "images.worker.digest is not a digest",
         ),
+        ("in-force.json", {"releases": []}, "releases is not a list of names"),
+        ("in-force.json", {"releases": ["2025.1"]}, "names the release 2025.1, which has no record"),
         ("devices/x.json", {**DEVICE, "running": None}, "running is not a list"),
         (
             "devices/x.json",
