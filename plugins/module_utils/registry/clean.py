@@ -54,7 +54,9 @@ def clean(settings: Settings, wait_seconds: float = 0) -> Report:
             "freed_bytes": 0,
         }  # type: Report
         try:
-            _clean(settings, journal, report, lock)
+            plan = _clean(settings, journal, report, lock)
+            journal.remove()
+            plan.require_devices()
             report["result"] = "clean"
         except BaseException as error:
             report["error"] = str(error) or type(error).__name__
@@ -63,11 +65,10 @@ def clean(settings: Settings, wait_seconds: float = 0) -> Report:
             report["ended"] = now()
             report["steps"] = journal.steps
             _write(Path(settings.state) / REPORT, report)
-        journal.remove()
         return report
 
 
-def _clean(settings: Settings, journal: Journal, report: Report, lock: int) -> None:
+def _clean(settings: Settings, journal: Journal, report: Report, lock: int) -> Plan:
     storage, service = Storage(settings.storage), Service(settings)
     with client_of(settings) as client:
         if journal.left_behind is not None or service.read_only:
@@ -83,7 +84,7 @@ def _clean(settings: Settings, journal: Journal, report: Report, lock: int) -> N
             _accept_pushes(settings)
             journal.step("verify")
             report["verified"] = vars(verify(client, plan.decision.kept))
-            return
+            return plan
         before = _stored(storage)
         journal.step("wait for pushes")
         _wait_for_pushes(settings, storage, plan)
@@ -120,6 +121,7 @@ def _clean(settings: Settings, journal: Journal, report: Report, lock: int) -> N
             journal.step("read-write")
             service.restart(read_only=False)
             _accept_pushes(settings)
+    return plan
 
 
 def restore(settings: Settings, wait_seconds: float = 0) -> bool:

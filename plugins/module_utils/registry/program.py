@@ -40,6 +40,7 @@ def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
             plan = clean.make_plan(settings)
             say(json.dumps(plan_result(plan), indent=1) if options.json else plan_text(plan))
             plan.require_complete()
+            plan.require_devices()
         elif options.action == "restore":
             cut = clean.restore(settings, options.wait)
             say("The registry takes pushes again." if cut else "The registry takes pushes; nothing was to be done.")
@@ -61,7 +62,7 @@ def plan_result(plan: Plan) -> t.Dict[str, t.Any]:
         "kept": [verdict.as_result() for verdict in verdicts if verdict.kept],
         "dropped": [verdict.as_result() for verdict in verdicts if not verdict.kept],
         "frees_bytes": plan.frees_bytes,
-        "missing": list(plan.problems),
+        "missing": [*plan.problems, *plan.decision.lost],
     }
 
 

@@ -112,9 +112,9 @@ def test_other_repositories_are_left_alone() -> None:
 def test_what_must_be_kept_and_is_not_there_is_named_with_who_needs_it() -> None:
     known = records.Records([release("1", 1, "gone")], [records.Device("nuc-001", [digest("lost")], [])])
     index = image("index", pushed=NOW, is_index=True, children=[digest("child")])
+    assert decide([index], known).lost == [f"{digest('lost')} (device nuc-001 runs it)"]
     assert decide([index], known).missing == [
         f"{digest('gone')} (release 1 (one of the last 2): worker)",
-        f"{digest('lost')} (device nuc-001 runs it)",
         f"edge/worker@{digest('child')} (child of index {keep.short(index)})",
     ]
 
