@@ -35,15 +35,19 @@ from ansible_collections.edge.rack.plugins.module_utils.registry.storage import 
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 KEPT = CHECKOUT / "tests" / "output" / "docker-registry"
-CONFIG = "application/vnd.oci.image.config.v1+json"
-LAYER = "application/vnd.oci.image.layer.v1.tar"
+CONFIG = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
+LAYER = ("application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.docker.image.rootfs.diff.tar.gzip")
+OCI, DOCKER = 0, 1
+"""Which of the two vocabularies."""
 
 # Restarts as systemd does, with the environment of the drop-ins, and notes how.
 SYSTEMCTL = """#!/bin/sh
 set -eu
 case $1 in daemon-reload | reset-failed) exit 0 ;; restart) ;; *) echo "unknown: $*" >&2; exit 2 ;; esac
 cd {folder}
-alive() {{ [ -d "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }}
+# Gone is who has no threads left: a zombie's others may still hold the port.
+alive() {{ [ -d "/proc/$1" ] && {{ threads "$1" || ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }}; }}
+threads() {{ [ "$(ls "/proc/$1/task" 2>/dev/null | wc -l)" -gt 1 ]; }}
 if [ -f pid ]; then
   pid=$(cat pid)
   ! alive "$pid" || kill "$pid"
@@ -160,6 +164,7 @@ class Rack:
         tag: str | None = None,
         layers: Sequence[bytes] = (b"a layer",),
         architecture: str = "amd64",
+        words: int = OCI,
         **more: Any,
     ) -> str:
         """Push an image of the given layers; its digest."""
@@ -172,14 +177,14 @@ class Rack:
                 client.put_blob(name, layer)
             manifest = {
                 "schemaVersion": 2,
-                "mediaType": IMAGE_TYPES[0],
-                "config": descriptor(config.encode(), CONFIG),
-                "layers": [descriptor(layer, LAYER) for layer in layers],
+                "mediaType": IMAGE_TYPES[words],
+                "config": descriptor(config.encode(), CONFIG[words]),
+                "layers": [descriptor(layer, LAYER[words]) for layer in layers],
                 **more,
             }
             return put(client, name, tag, manifest)
 
-    def push_index(self, name: str, tag: str | None, children: dict[str, str]) -> str:
+    def push_index(self, name: str, tag: str | None, children: dict[str, str], words: int = OCI) -> str:
         """Push an index of architecture -> digest."""
         with self.client() as client:
             manifests = []
@@ -188,7 +193,7 @@ class Rack:
                 assert child is not None
                 platform = {"os": "linux", "architecture": architecture}
                 manifests.append({**descriptor(child.content, child.media_type), "platform": platform})
-            return put(client, name, tag, {"schemaVersion": 2, "mediaType": INDEX_TYPES[0], "manifests": manifests})
+            return put(client, name, tag, {"schemaVersion": 2, "mediaType": INDEX_TYPES[words], "manifests": manifests})
 
     def whole(self, name: str, digest: str) -> bool:
         """Whether a client that knows nothing could pull all of it."""

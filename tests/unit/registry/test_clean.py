@@ -20,7 +20,7 @@ from ansible_collections.edge.rack.plugins.module_utils.registry import clean, p
 from ansible_collections.edge.rack.plugins.module_utils.registry.errors import RegistryError, RegistryUnsupported
 from ansible_collections.edge.rack.plugins.module_utils.registry.records import RecordError
 
-from tests.unit.registry.distribution import CHECKOUT, Rack, digest_of, wait_until
+from tests.unit.registry.distribution import CHECKOUT, DOCKER, OCI, Rack, digest_of, wait_until
 
 READ_ONLY = 'REGISTRY_STORAGE_MAINTENANCE_READONLY={"enabled":true}'
 LAST_WEEK, TODAY = "2026-11-21T10:00:00Z", "2026-11-28T10:00:00Z"
@@ -35,11 +35,12 @@ def names(images: list[dict[str, Any]]) -> set[str]:
     return {image["digest"] for image in images}
 
 
-def test_a_child_that_an_index_dropped_goes_and_the_shared_child_stays(rack: Rack) -> None:
-    amd = rack.push("edge/worker", layers=[b"common", b"amd64"])
-    arm = rack.push("edge/worker", layers=[b"common", b"arm64"], architecture="arm64")
-    old = rack.push_index("edge/worker", "1", {"amd64": amd, "arm64": arm})
-    new = rack.push_index("edge/worker", "1", {"amd64": amd})
+@pytest.mark.parametrize("words", [OCI, DOCKER])
+def test_a_child_that_an_index_dropped_goes_and_the_shared_child_stays(rack: Rack, words: int) -> None:
+    amd = rack.push("edge/worker", layers=[b"common", b"amd64"], words=words)
+    arm = rack.push("edge/worker", layers=[b"common", b"arm64"], architecture="arm64", words=words)
+    old = rack.push_index("edge/worker", "1", {"amd64": amd, "arm64": arm}, words)
+    new = rack.push_index("edge/worker", "1", {"amd64": amd}, words)
     rack.release("2026.11", TODAY, worker=new)
 
     report = clean.clean(rack.settings())
