@@ -2,8 +2,8 @@
 
     python sbom.py edge/worker-deps /opt/edge/bin/python > sbom.cdx.json
 
-It is run in the image with cyclonedx-bom at hand. The same contents give the same bytes: no time, no random serial number.
-The digest of the image that holds it says which image it is of.
+It is run in the image with cyclonedx-bom at hand. The same contents give the same bytes: there is no time in it and no
+random serial number.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FIELDS = r"${db:Status-Status}\t${Package}\t${Version}\t${Architecture}\t${sourc
 def python_environment(interpreter: str) -> dict[str, Any]:
     """What is installed for this interpreter, by CycloneDX's own tool."""
     argv = [sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible", "--no-validate", "--sv=1.6"]
-    bill: dict[str, Any] = json.loads(subprocess.check_output([*argv, interpreter]))
+    bill: dict[str, Any] = json.loads(subprocess.check_output([*argv, interpreter]))  # noqa: S603
     return bill
 
 
@@ -42,9 +42,8 @@ def debian_packages(listing: str) -> list[dict[str, Any]]:
 def main() -> None:
     image, interpreter = sys.argv[1:]
     bill = python_environment(interpreter)
-    bill["components"] += debian_packages(
-        subprocess.check_output(["/usr/bin/dpkg-query", "--show", f"--showformat={FIELDS}"], text=True)
-    )
+    listing = subprocess.check_output(["/usr/bin/dpkg-query", "--show", f"--showformat={FIELDS}"], text=True)  # noqa: S603
+    bill["components"] += debian_packages(listing)
     bill["metadata"]["component"] = {"type": "container", "bom-ref": image, "name": image}
     text = json.dumps(bill, indent=1, sort_keys=True)
     if error := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
