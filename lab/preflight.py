@@ -13,7 +13,7 @@ from lab.settings import ENGINE_DIR, LabError, Settings
 # and what each device takes while it trains (its own engine, worker and predictor, and their images).
 BASE_MEMORY_GIB = 3.0
 DEVICE_MEMORY_GIB = 0.45
-BASE_DISK_GIB = 12.0
+BASE_DISK_GIB = 14.0
 DEVICE_DISK_GIB = 2.5
 
 

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab import cache, engine
@@ -16,6 +17,8 @@ from lab.settings import CHECKOUT, LabError, Settings
 PYTHON_VERSION = "3.11"
 HOROVOD = "horovod==0.28.1"
 TRAINING = CHECKOUT / "training"
+# Each image lists its contents while it is built; the program that does that has requirements of its own.
+BILL_OF_MATERIALS = TRAINING / "images" / "sbom" / "requirements.txt"
 
 
 def simulators(settings: Settings) -> Path:
@@ -25,7 +28,8 @@ def simulators(settings: Settings) -> Path:
 
 def predictor(settings: Settings) -> Path:
     """The wheels of the predictor image."""
-    return _filled(settings, "predictor", [TRAINING / "images" / "requirements-predictor.txt"])
+    requirements = TRAINING / "images" / "predictor-deps" / "requirements.txt"
+    return _filled(settings, "predictor", [requirements], apart=[BILL_OF_MATERIALS])
 
 
 def worker(settings: Settings, docker_host: str, base_image: str) -> Path:
@@ -34,12 +38,19 @@ def worker(settings: Settings, docker_host: str, base_image: str) -> Path:
     Horovod is published as source only; the image's own recipe builds it, which takes minutes on two cores.
     """
     images = TRAINING / "images"
-    downloads = _filled(settings, "worker", [images / "requirements-worker.txt"], [images / "requirements-digits.txt"])
+    recipes = images / "worker-deps"
+    downloads = _filled(
+        settings,
+        "worker",
+        [recipes / "requirements.txt"],
+        alone=[recipes / "requirements-digits.txt"],
+        apart=[BILL_OF_MATERIALS],
+    )
     recipe: tuple[str | Path, ...] = (
         base_image,
         downloads.name,
-        images / "worker" / "Dockerfile",
-        *sorted(images.glob("worker/*.cmake")),
+        recipes / "Dockerfile",
+        *sorted(recipes.glob("*.cmake")),
     )
     target = settings.cache / "wheels" / f"worker-horovod-{cache.key(*recipe)}"
 
@@ -54,7 +65,7 @@ def worker(settings: Settings, docker_host: str, base_image: str) -> Path:
             f"--output=type=local,dest={out}",
             f"--build-arg=BASE_IMAGE={base_image}",
             context=context,
-            dockerfile=context / "images" / "worker" / "Dockerfile",
+            dockerfile=context / "images" / "worker-deps" / "Dockerfile",
             log=settings.state / "logs" / "wheels-horovod.log",
         )
         for wheel in downloads.glob("*.whl"):
@@ -65,12 +76,21 @@ def worker(settings: Settings, docker_host: str, base_image: str) -> Path:
     return target
 
 
-def _filled(settings: Settings, name: str, requirements: list[Path], alone: list[Path] | None = None) -> Path:
-    """A folder with the wheels of `requirements` and, without what they need, of `alone`; its name holds its key."""
-    alone = alone or []
-    target = (
-        settings.cache / "wheels" / f"{name}-{cache.key(PYTHON_VERSION, platform.machine(), *requirements, *alone)}"
-    )
+def _filled(
+    settings: Settings,
+    name: str,
+    requirements: list[Path],
+    *,
+    alone: Sequence[Path] = (),
+    apart: Sequence[Path] = (),
+) -> Path:
+    """A folder with the wheels of `requirements`; its name holds its key.
+
+    Beside them lie those of `alone` without what they need, and those of `apart`, which are installed elsewhere and
+    may want other versions of the same.
+    """
+    key = cache.key(PYTHON_VERSION, platform.machine(), *requirements, *alone, *apart)
+    target = settings.cache / "wheels" / f"{name}-{key}"
 
     def download(out: Path) -> None:
         _pip_download(settings, out, *_for_images(), *_torch_index(), *_files(requirements))
@@ -81,6 +101,8 @@ def _filled(settings: Settings, name: str, requirements: list[Path], alone: list
             )
         if alone:
             _pip_download(settings, out, *_for_images(), "--no-deps", *_files(alone))
+        for file in apart:
+            _pip_download(settings, out, *_for_images(), *_files([file]))
         if name == "worker":
             _pip_download(settings, out, "--no-deps", "--no-binary=horovod", "--no-build-isolation", HOROVOD)
 
@@ -110,5 +132,5 @@ def _torch_index() -> list[str]:
     return [f"--extra-index-url={index}"] if index else []
 
 
-def _files(requirements: list[Path]) -> list[str]:
+def _files(requirements: Sequence[Path]) -> list[str]:
     return [f"--requirement={file}" for file in requirements]

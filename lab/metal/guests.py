@@ -24,7 +24,7 @@ HOSTNAME_LABEL = "edge.lab.hostname"
 ADDRESS_LABEL = "edge.lab.address"
 
 # What outlives a new version of the lab's images, as data on a disk outlives an upgrade.
-DISKS = ("docker", "docker-registry", "maas-simulator")
+DISKS = ("containers", "docker", "docker-registry", "maas-simulator")
 
 # Where a virtual machine sees the machine's cache: its images are built from what lies there.
 CACHE_IN_GUEST = "/var/cache/edge-rack"
