@@ -44,7 +44,7 @@ PREFIX = f"edge-bench-{os.getpid()}-"
 
 @dataclass
 class Cost:
-    """Seconds from the first device's start to its end and to the last one's, beside the bound; bytes of the registry."""
+    """Seconds until the first and until all devices have the image, beside the bound; bytes of the registry."""
 
     case: str
     first: float
@@ -106,20 +106,19 @@ def remove_machines(of_the_dead: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def rack() -> Iterator[tuple[str, list[str], list[str]]]:
-    """Addresses of the registry, of the caches and of the devices; all are gone afterwards."""
+def rack() -> Iterator[tuple[str, list[str]]]:
+    """Addresses of the registry and of the caches; they and the devices are gone afterwards."""
     remove_machines(of_the_dead=True)
     registry, caches = "10.99.0.2", [f"10.99.0.{10 + shelf}" for shelf in range(SHELVES)]
-    devices = [f"10.99.0.{100 + device}" for device in range(DEVICES)]
     try:
         ip("netns", "add", PREFIX + "switch")
         ip("-n", PREFIX + "switch", "link", "add", "bridge", "up", "type", "bridge")
         machine("registry", registry, REGISTRY_MBIT)
         for shelf, address in enumerate(caches):
             machine(f"cache{shelf}", address, SHELF_MBIT)
-        for device, address in enumerate(devices):
-            machine(f"device{device}", address)
-        yield registry, caches, devices
+        for device in range(DEVICES):
+            machine(f"device{device}", f"10.99.0.{100 + device}")
+        yield registry, caches
     finally:
         remove_machines()
 
@@ -170,7 +169,7 @@ def pull_all(hosts: list[str], certificate: Path, digest: str, at_once: int) -> 
 
 def costs(folder: Path) -> list[Cost]:
     found: list[Cost] = []
-    with rack() as (address, cache_addresses, devices), contextlib.ExitStack() as running:
+    with rack() as (address, cache_addresses), contextlib.ExitStack() as running:
         registries.authority(folder / "certificates", address, *cache_addresses)
         certificate = folder / "certificates/ca.crt"
 
@@ -225,13 +224,14 @@ def push(host: str, certificate: str) -> None:
 
 def report(found: list[Cost]) -> str:
     lines = [
-        f"{DEVICES} devices, an image of {sum(LAYER_SIZES) / 1e6:.1f} MB in {len(LAYER_SIZES)} layers; the registry's link has"
-        f" {REGISTRY_MBIT} Mbit/s, a shelf's {SHELF_MBIT} Mbit/s.",
+        f"{DEVICES} devices, an image of {sum(LAYER_SIZES) / 1e6:.1f} MB in {len(LAYER_SIZES)} layers; the registry's"
+        f" link has {REGISTRY_MBIT} Mbit/s, a shelf's {SHELF_MBIT} Mbit/s.",
         "",
         "| pulls | first s | all s | bound s | all / bound | registry's egress MB | images |",
         "|---|---|---|---|---|---|---|",
         *(
-            f"| {c.case} | {c.first:.1f} | {c.all:.1f} | {c.bound:.2f} | {c.ratio:.2f} | {c.egress / 1e6:.1f} | {c.images:.2f} |"
+            f"| {c.case} | {c.first:.1f} | {c.all:.1f} | {c.bound:.2f} | {c.ratio:.2f} | {c.egress / 1e6:.1f} |"
+            f" {c.images:.2f} |"
             for c in found
         ),
     ]
