@@ -21,6 +21,7 @@ CONTENT = f"edge/worker@{DIGEST}"
 IMAGE = f"registry.rack:5000/{CONTENT}"
 CACHED = f"cache.shelf:5000/{CONTENT}"
 REFUSED = "Error response from daemon: unauthorized: authentication required"
+MISSING = "Error response from daemon: received unexpected HTTP status: 500 Internal Server Error"
 # An engine per device. Its pulls are answered by the lines of `answers`, and then well.
 DOCKER = r"""#!/bin/sh
 cd "$RACK/$DEVICE" || exit 1
@@ -127,6 +128,7 @@ def badly(tmp_path_factory: pytest.TempPathFactory) -> Rack:
     rack = _rack(tmp_path_factory.mktemp("badly"))
     rack.device("nuc-far", answers=("dial tcp: no route to host",) * 3, edge_registry_cache="cache.shelf:5000")
     rack.device("nuc-revoked", answers=(REFUSED,))
+    rack.device("nuc-too-early", answers=(MISSING,) * 3, edge_registry_cache="cache.shelf:5000")
     rack.device("nuc-slow", seconds=60, release_pull_deadline_seconds=1)
     rack.device("nuc-by-tag", release_pull_image="registry.rack:5000/edge/worker:1.0")
     assert rack.pull(release_pull_retries=2) == 2
@@ -178,6 +180,10 @@ def test_who_gives_up_names_device_image_registry_and_the_fix(badly: Rack) -> No
     assert "Look at the link between them" in badly.said
     assert "Without edge_registry_cache it pulls from registry.rack:5000." in badly.said
     assert badly.calls("nuc-far").count(f"pull {CACHED}") == 3
+    assert (
+        f"cache.shelf:5000 (edge_registry_cache): {MISSING}. A cache says so of an image that its registry"
+        in badly.said
+    )
 
 
 def test_an_answer_that_is_final_ends_the_attempts(badly: Rack) -> None:
