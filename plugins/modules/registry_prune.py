@@ -17,7 +17,8 @@ description:
     attached to a kept image. A device that is offline keeps what it reported last.
   - The rest is deleted by digest; garbage is collected while the registry is read-only; then every kept manifest and
     blob is read back and checked against its digest. The module fails if one is missing or damaged.
-  - Nothing is deleted if a record cannot be read, or if something that must be kept is not there.
+  - Nothing is deleted if a record cannot be read, or if something that a release needs is not there.
+  - If a device needs an image that is not there, the rest is cleaned, and the module fails.
   - Pushes are refused meanwhile (429) and are to be repeated. Pulls go on, but for three restarts of a second.
 author:
   - The edge.rack engineers (@edge-rack)
@@ -130,6 +131,7 @@ def work(module: AnsibleModule) -> Row:
     if module.check_mode:
         plan = clean.make_plan(settings)
         plan.require_complete()
+        plan.require_devices()
         result = plan_result(plan)
         changed, freed = plan.has_work, result["frees_bytes"] if plan.has_work else 0
     else:

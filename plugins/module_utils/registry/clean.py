@@ -54,7 +54,9 @@ def clean(settings: Settings, wait_seconds: float = 0) -> Report:
             "freed_bytes": 0,
         }  # type: Report
         try:
-            _clean(settings, journal, report, lock)
+            plan = _clean(settings, journal, report, lock)
+            journal.remove()
+            plan.require_devices()
             report["result"] = "clean"
         except BaseException as error:
             report["error"] = str(error) or type(error).__name__
@@ -63,29 +65,28 @@ def clean(settings: Settings, wait_seconds: float = 0) -> Report:
             report["ended"] = now()
             report["steps"] = journal.steps
             _write(Path(settings.state) / REPORT, report)
-        journal.remove()
         return report
 
 
-def _clean(settings: Settings, journal: Journal, report: Report, lock: int) -> None:
+def _clean(settings: Settings, journal: Journal, report: Report, lock: int) -> Plan:
     storage, service = Storage(settings.storage), Service(settings)
     with client_of(settings) as client:
         if journal.left_behind is not None or service.read_only:
             # A run was killed: first the registry is as it always is.
-            journal.step("recover")
+            journal.step("recover", touches=False)
             service.restart(read_only=False)
-        journal.step("look")
+        journal.step("look", touches=False)
         plan = planning.make(settings, client)
         _tell(report, plan)
         plan.require_complete()
         if not plan.has_work and journal.left_behind is None:
             # Nobody is kept from pushing for nothing.
             _accept_pushes(settings)
-            journal.step("verify")
+            journal.step("verify", touches=False)
             report["verified"] = vars(verify(client, plan.decision.kept))
-            return
+            return plan
         before = _stored(storage)
-        journal.step("wait for pushes")
+        journal.step("wait for pushes", touches=False)
         _wait_for_pushes(settings, storage, plan)
         try:
             journal.step("refuse pushes")
@@ -120,6 +121,7 @@ def _clean(settings: Settings, journal: Journal, report: Report, lock: int) -> N
             journal.step("read-write")
             service.restart(read_only=False)
             _accept_pushes(settings)
+    return plan
 
 
 def restore(settings: Settings, wait_seconds: float = 0) -> bool:
@@ -162,19 +164,21 @@ def locked(settings: Settings, wait_seconds: float) -> t.Iterator[int]:
 
 
 class Journal:
-    """The step a run is in, on disk: who finds it knows that a run was cut there."""
+    """The step a run is in, on disk from the first that changes something: who finds it knows where a run was cut."""
 
     def __init__(self, settings: Settings) -> None:
         self._path = Path(settings.state) / JOURNAL
         self.steps = []  # type: t.List[t.Dict[str, str]]
         self.left_behind = self._read()
 
-    def step(self, name: str) -> None:
+    def step(self, name: str, touches: bool = True) -> None:
         self.steps.append({"step": name, "began": now()})
-        _write(self._path, self.steps[-1])
+        if touches:
+            _write(self._path, self.steps[-1])
 
     def remove(self) -> None:
-        self._path.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
 
     def _read(self) -> t.Optional[str]:
         try:

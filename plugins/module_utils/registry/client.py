@@ -38,7 +38,7 @@ from .manifests import ACCEPT, Manifest, digest_of, is_digest
 
 PAGE = 500
 CHUNK = 1 << 20
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 MOST_REDIRECTS = 5
 READS = ("GET", "HEAD")
 REPOSITORY = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*\Z")

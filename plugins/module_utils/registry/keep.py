@@ -65,7 +65,9 @@ class Verdict:
 class Decision:
     verdicts: t.Sequence[Verdict]
     missing: t.Sequence[str]
-    """What must be kept and is not there, each with who names it."""
+    """What releases and kept indexes name and is not there, each with who names it."""
+    lost: t.Sequence[str]
+    """What only devices name and is not there."""
 
     @property
     def kept(self) -> t.List[Image]:
@@ -95,6 +97,7 @@ def decide(
             attached.setdefault((image.repository, image.subject), []).append(image)
     rules = {}  # type: t.Dict[Key, t.List[str]]
     missing = []  # type: t.List[str]
+    lost = []  # type: t.List[str]
     waiting = []  # type: t.List[Image]
 
     def keep(image: Image, rule: str) -> None:
@@ -104,11 +107,15 @@ def decide(
         if rule not in said:
             said.append(rule)
 
-    for digest, rule in named_by(records, keep_releases):
-        if digest not in by_digest:
-            missing.append("%s (%s)" % (digest, rule))
-        for image in by_digest.get(digest, []):
-            keep(image, rule)
+    for named, absent in (
+        (named_by_releases(records, keep_releases), missing),
+        (named_by_devices(records), lost),
+    ):
+        for digest, rule in named:
+            if digest not in by_digest:
+                absent.append("%s (%s)" % (digest, rule))
+            for image in by_digest.get(digest, []):
+                keep(image, rule)
     for image in images:
         if not any(fnmatch.fnmatchcase(image.repository, pattern) for pattern in patterns):
             keep(image, "repository is not one of %s" % ", ".join(patterns))
@@ -129,20 +136,24 @@ def decide(
             keep(other, "attached to %s" % short(image))
     nothing = [NOTHING % keep_releases]
     verdicts = [Verdict(image, rules.get(image.key, nothing), image.key in rules) for image in images]
-    return Decision(verdicts, missing)
+    return Decision(verdicts, missing, lost)
 
 
-def named_by(records: Records, keep_releases: int) -> t.Iterator[t.Tuple[str, str]]:
-    """Digests that releases and devices name, with the rule; of each site's releases the newest is in force."""
-    seen = {}  # type: t.Dict[str, int]
-    for release in records.releases:
-        nth = seen[release.site] = seen.get(release.site, 0) + 1
-        if nth > keep_releases:
+def named_by_releases(records: Records, keep_releases: int) -> t.Iterator[t.Tuple[str, str]]:
+    """Digests, with the rule."""
+    for nth, release in enumerate(records.releases):
+        if release.name in records.in_force:
+            which = "in force"
+        elif nth < keep_releases:
+            which = "one of the last %d" % keep_releases
+        else:
             continue
-        whose = "release %s%s" % (release.name, " of %s" % release.site if release.site else "")
-        which = "in force" if nth == 1 else "one of the last %d" % keep_releases
         for image, digest in release.digests.items():
-            yield digest, "%s (%s): %s" % (whose, which, image)
+            yield digest, "release %s (%s): %s" % (release.name, which, image)
+
+
+def named_by_devices(records: Records) -> t.Iterator[t.Tuple[str, str]]:
+    """Digests, with the rule."""
     for device in records.devices:
         for digest in device.running:
             yield digest, "device %s runs it" % device.name
@@ -155,7 +166,8 @@ def short(image: Image) -> str:
 
 
 def duration(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= length and seconds % length == 0:
-            return "%d %s" % (seconds // length, unit)
+            number = seconds // length
+            return "%d %s%s" % (number, unit, "" if number == 1 else "s")
     return "%g seconds" % seconds

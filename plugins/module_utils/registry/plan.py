@@ -40,8 +40,17 @@ class Plan:
             raise RegistryError(
                 ASKED,
                 "what must be kept is not there: %s" % listed(self.problems),
-                remedy="Nothing was deleted. Push or restore it; a device that is gone for good is retired"
-                " (edge.rack.retire), another release takes the place of one that cannot be had.",
+                remedy="Nothing was deleted. Push or restore it, or release another.",
+            )
+
+    def require_devices(self) -> None:
+        """Raise RegistryError if a device needs what is lost already: no reason to keep what nothing needs."""
+        if self.decision.lost:
+            raise RegistryError(
+                "Looking for what devices need",
+                "it is not there: %s" % listed(self.decision.lost),
+                remedy="The rest is in order. Push or restore it, deploy the device anew, or retire it with"
+                " edge.rack.retire.",
             )
 
 

@@ -38,19 +38,20 @@ def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
         settings = Settings.load(options.settings)
         if options.plan:
             plan = clean.make_plan(settings)
-            print(json.dumps(plan_result(plan), indent=1) if options.json else plan_text(plan))
+            say(json.dumps(plan_result(plan), indent=1) if options.json else plan_text(plan))
             plan.require_complete()
+            plan.require_devices()
         elif options.action == "restore":
             cut = clean.restore(settings, options.wait)
-            print("The registry takes pushes again." if cut else "The registry takes pushes; nothing was to be done.")
+            say("The registry takes pushes again." if cut else "The registry takes pushes; nothing was to be done.")
         else:
             report = clean.clean(settings, options.wait)
-            print(json.dumps(report, indent=1) if options.json else report_text(report))
+            say(json.dumps(report, indent=1) if options.json else report_text(report))
     except RegistryError as error:
-        print("edge-registry-clean: %s" % error, file=sys.stderr)
+        say("edge-registry-clean: %s" % error, sys.stderr)
         return 1
     except Stopped:
-        print("edge-registry-clean: stopped; the registry takes pushes, the next run goes on.", file=sys.stderr)
+        say("edge-registry-clean: stopped; the registry takes pushes, the next run goes on.", sys.stderr)
         return 1
     return 0
 
@@ -61,7 +62,7 @@ def plan_result(plan: Plan) -> t.Dict[str, t.Any]:
         "kept": [verdict.as_result() for verdict in verdicts if verdict.kept],
         "dropped": [verdict.as_result() for verdict in verdicts if not verdict.kept],
         "frees_bytes": plan.frees_bytes,
-        "missing": list(plan.problems),
+        "missing": [*plan.problems, *plan.decision.lost],
     }
 
 
@@ -105,5 +106,5 @@ def _stop(_signal: int, _frame: object) -> None:
     raise Stopped
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def say(text: str, to: t.Optional[t.TextIO] = None) -> None:
+    (to or sys.stdout).write(text + "\n")

@@ -4,8 +4,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the rack says it needs: the records of releases and of devices, read before anything is deleted.
 
-``releases/<name>.json`` is written by the site, ``devices/device-<name>.json`` by the device itself. A record that
-cannot be read stops the run: what it keeps is not known.
+``releases/<name>.json`` is written by the site, ``devices/device-<name>.json`` by the device itself. ``in-force.json``
+lists the releases that release files name now, such as that of the canaries beside that of the rest; without it the
+newest is in force. A record that cannot be read stops the run: what it keeps is not known.
 """
 
 from __future__ import annotations
@@ -35,8 +36,6 @@ class Release:
     """Seconds since 1970."""
     digests: t.Mapping[str, str]
     """Image of the release -> digest."""
-    site: str = ""
-    """Whose release file it is, where several sites share the registry."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,8 @@ class Device:
 class Records:
     releases: t.Sequence[Release]
     devices: t.Sequence[Device]
+    in_force: t.Collection[str] = ()
+    """Names of releases."""
 
 
 def read(folder: str) -> Records:
@@ -64,7 +65,21 @@ def read(folder: str) -> Records:
             "there is no record of a release in %s" % (root / "releases"),
             remedy="Nothing was deleted. Make a release first: role edge.rack.registry (tasks records) records it.",
         )
-    return Records(sorted(releases, key=lambda one: (-one.released, one.name)), devices)
+    releases.sort(key=lambda one: (-one.released, one.name))
+    return Records(releases, devices, _in_force(root / "in-force.json", releases))
+
+
+def _in_force(path: Path, releases: t.Sequence[Release]) -> t.Collection[str]:
+    if not path.exists():
+        return {releases[0].name}
+    fix = "Nothing was deleted. Release again (role edge.rack.registry, tasks records), or remove the file."
+    names = _load(path, fix).get("releases")
+    if not isinstance(names, list) or not names:
+        raise RecordError(ASKED, "%s: releases is not a list of names" % path, remedy=fix)
+    for name in names:
+        if name not in [release.name for release in releases]:
+            raise RecordError(ASKED, "%s names the release %s, which has no record" % (path, name), remedy=fix)
+    return set(names)
 
 
 def _files(folder: Path) -> t.List[Path]:
@@ -83,14 +98,14 @@ def _release(path: Path) -> Release:
     try:
         released = _seconds(data["released"])
         digests = {str(name): image["digest"] for name, image in data["images"].items()}
-        name, site = str(data["name"]), str(data.get("site") or "")
+        name = str(data["name"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordError(ASKED, "%s is not the record of a release (%r)" % (path, error), remedy=fix) from error
     wrong = [image for image, digest in digests.items() if not (isinstance(digest, str) and is_digest(digest))]
     if wrong:
         text = "%s: images.%s.digest is not a digest sha256:HEX" % (path, wrong[0])
         raise RecordError(ASKED, text, remedy=fix)
-    return Release(name, released, digests, site)
+    return Release(name, released, digests)
 
 
 def _device(path: Path) -> Device:
