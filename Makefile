@@ -25,3 +25,4 @@ bench:      ## what things cost, side by side; the report is in .bench/
 	@sh lab/bootstrap.sh requirements.txt lab/requirements.txt requirements-dev.txt
 	@.venv/bin/python -m tests.benchmarks.esxi_calls
 	@.venv/bin/python -m tests.benchmarks.maas_inventory
+	@.venv/bin/python -m tests.benchmarks.registry_pulls
