@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from released_device import CHECKOUT, PREDICTOR, WORKER, Device
 
 IMAGES = {
@@ -20,10 +21,11 @@ IMAGES = {
 }
 
 
-def play(device: Device, *parts: str, **variables: Any) -> subprocess.CompletedProcess[str]:
-    """Run parts of the role, each by the name of its file of tasks."""
+def play(device: Device, *parts: str, role: str = "trust", **variables: Any) -> subprocess.CompletedProcess[str]:
+    """Run parts of a role, each by the name of its file of tasks."""
     tasks = [
-        {"name": part, "ansible.builtin.import_role": {"name": "edge.rack.trust", "tasks_from": part}} for part in parts
+        {"name": part, "ansible.builtin.import_role": {"name": f"edge.rack.{role}", "tasks_from": part}}
+        for part in parts
     ]
     book = device.folder / "play.yml"
     book.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
@@ -75,3 +77,35 @@ def test_a_signer_that_would_admit_others_is_refused(device: Device) -> None:
     done = play(device, "signers", trust_signers=[{"name": "al*", "key": "ssh-ed25519 AAAA"}])
     assert done.returncode != 0
     assert "al* is no signer" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("role", "part", "variables", "message"),
+    [
+        (
+            "release",
+            "main",
+            {
+                "edge_registry": "registry.invalid:5000",
+                "docker_engine_registry_account": {"name": "rack", "password": "hidden"},
+                "edge_release": {"images": {"worker": {"tag": "0.1.0"}}},
+            },
+            "edge_release.images.worker.digest is not set for localhost",
+        ),
+        (
+            "predictor",
+            "model",
+            {
+                "predictor_model_digest": "sha256:other",
+                "edge_release": {"images": {}, "model": {"digest": "sha256:released"}},
+            },
+            "predictor_model_digest is sha256:other for localhost, but edge_release.model.digest is sha256:released",
+        ),
+    ],
+)
+def test_what_the_release_does_not_name_by_digest_is_not_deployed(
+    device: Device, role: str, part: str, variables: dict[str, Any], message: str
+) -> None:
+    done = play(device, part, role=role, **variables)
+    assert done.returncode != 0
+    assert message in " ".join(done.stdout.split())
