@@ -1,0 +1,65 @@
+# Copyright: (c) 2026, The edge.rack engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Link `model`: the bundle on the device, and the one that a container was told to serve, are the release's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from .engine import Engine
+from .links import BrokenLinkError
+from .release import Release
+
+REMEDY = "serve the release's model again (edge.rack.serve)"
+
+
+def check(engine: Engine, release: Release, folder: Path) -> str:
+    """Say which models are here; BrokenLinkError where a bundle is not what its name, or the release, says."""
+    wrong: list[str] = []
+    bundles = {folder / f"{digest.removeprefix('sha256:')}.tar": digest for digest in release.models}
+    present = {path: digest for path, digest in bundles.items() if path.exists() or path.is_symlink()}
+    for container in engine.containers:
+        name = container["Name"].lstrip("/")
+        environment = dict(text.partition("=")[::2] for text in container["Config"]["Env"] or [])
+        if "EDGE_MODEL_FILE" not in environment:
+            continue
+        digest = environment.get("EDGE_MODEL_DIGEST", "")
+        if digest not in release.models:
+            wrong.append(f"{name} serves the model {digest or 'of no digest'}, which the release does not name")
+            continue
+        path = _on_device(container, environment["EDGE_MODEL_FILE"])
+        if path is None:
+            wrong.append(f"{name} serves {environment['EDGE_MODEL_FILE']}, which is no file of this device")
+        else:
+            present[path] = digest
+    wrong += _altered(present)
+    if wrong:
+        raise BrokenLinkError("; ".join(wrong), REMEDY)
+    return ", ".join(sorted({digest[:19] for digest in present.values()})) or "no model of the release is here yet"
+
+
+def _altered(bundles: dict[Path, str]) -> Iterator[str]:
+    for path, digest in sorted(bundles.items()):
+        if not path.is_file():
+            yield f"{path} is not there, or no file"
+            continue
+        try:
+            with path.open("rb") as file:
+                found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        except OSError as error:
+            yield f"{path} cannot be read: {error.strerror}"
+            continue
+        if found != digest:
+            yield f"{path} has the digest {found}, released is {digest}"
+
+
+def _on_device(container: dict[str, Any], file: str) -> Path | None:
+    """Where a path of the container lies on the device."""
+    for mount in container["Mounts"]:
+        if PurePosixPath(file).is_relative_to(mount["Destination"]):
+            return Path(mount["Source"]) / PurePosixPath(file).relative_to(mount["Destination"])
+    return None
