@@ -28,7 +28,7 @@ def test_where_a_trainer_does_not_answer_nothing_comes_after(tmp_path: Path) -> 
                 "edge_controller_dir": str(tmp_path),
                 "edge_registry": "registry.invalid:5000",
                 "edge_subnet": "127.0.0.0/8",
-                "docker_engine_registry_account": {"name": "rack", "password": "-"},
+                "release_registry_account": {"name": "rack", "password": "-"},
                 "edge_release": {"name": "test", "images": images, "model": {"task": "digits"}},
             },
             "children": {name: {"hosts": {"nuc-off": {}, "nuc-on": {}}} for name in ("trainers", "status_deployed")},

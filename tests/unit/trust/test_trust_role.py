@@ -87,7 +87,7 @@ def test_a_signer_that_would_admit_others_is_refused(device: Device) -> None:
             "main",
             {
                 "edge_registry": "registry.invalid:5000",
-                "docker_engine_registry_account": {"name": "rack", "password": "hidden"},
+                "release_registry_account": {"name": "rack", "password": "hidden"},
                 "edge_release": {"images": {"worker": {"tag": "0.1.0"}}},
             },
             "edge_release.images.worker.digest is not set for localhost",
