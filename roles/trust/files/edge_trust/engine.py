@@ -26,12 +26,12 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        name, _, digest = text.partition("@")
+        name, _sep, digest = text.partition("@")
         first, slash, rest = name.partition("/")
         # As Docker tells a registry from a folder (distribution/reference).
         if slash and ("." in first or ":" in first or first == "localhost"):
             name = rest
-        name, _, tag = name.partition(":")
+        name, _sep, tag = name.partition(":")
         return cls(name, tag, digest)
 
 

@@ -116,8 +116,8 @@ class Repository:
         content = self.read("tree", name)
         size = len(self.commit) // 2
         while content:
-            head, _, rest = content.partition(b"\0")
-            mode, _, file = head.partition(b" ")
+            head, _sep, rest = content.partition(b"\0")
+            mode, _sep, file = head.partition(b" ")
             path = folder + os.fsdecode(file)
             blob, content = rest[:size].hex(), rest[size:]
             if mode == b"40000":
