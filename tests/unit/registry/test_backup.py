@@ -19,6 +19,8 @@ from tests.unit.registry.distribution import CHECKOUT, digest_of
 
 PROGRAM = CHECKOUT / "roles" / "registry" / "files" / "edge-registry-backup"
 TREE = Path("docker") / "registry" / "v2"
+NAME = Path("registry") / "v2" / "repositories" / "name"
+"""Of what a tree holds, for the tests."""
 
 # The program with folders of its own; its renames are counted, and it is killed before one of them. The registry that
 # it restarts answers.
@@ -59,7 +61,7 @@ cp --archive $how "$from/." "$to"
 """
 SYSTEMCTL = """#!/bin/sh
 exec 2>/dev/null
-echo "$* read-only=$(ls {folder}/units/*/*.conf | wc -l) docker=$(cat {folder}/storage/docker/is)" >> {folder}/asked
+echo "$* read-only=$(ls {folder}/units/*/*.conf | wc -l) docker=$(cat {folder}/storage/docker/{name})" >> {folder}/asked
 """
 
 
@@ -84,7 +86,7 @@ class Machine:
             )
         )
         (folder / "backup.json").write_text(json.dumps({"folder": str(self.backups), "keep": 2}))
-        for name, text in (("rsync", RSYNC), ("systemctl", SYSTEMCTL.format(folder=folder))):
+        for name, text in (("rsync", RSYNC), ("systemctl", SYSTEMCTL.format(folder=folder, name=NAME))):
             (folder / "bin" / name).write_text(text)
             (folder / "bin" / name).chmod(0o755)
 
@@ -109,10 +111,10 @@ class Machine:
         write(self.storage / TREE / "blobs" / "sha256" / hexadecimal[:2] / hexadecimal / "data", manifest)
         revisions = self.storage / TREE / "repositories" / "edge" / "worker" / "_manifests" / "revisions"
         write(revisions / "sha256" / hexadecimal / "link", digest.encode())
-        (self.storage / "docker" / "is").write_text(name)
+        write(self.storage / "docker" / NAME, name.encode())
 
     def held(self) -> str:
-        return (self.storage / "docker" / "is").read_text()
+        return (self.storage / "docker" / NAME).read_text()
 
     def named(self) -> list[str]:
         return sorted(one.name for one in self.backups.iterdir())
@@ -167,3 +169,53 @@ def test_the_unit_of_backups_wants_the_disks_of_storage_and_backups(device: str,
     head = unit.partition("[Service]")[0].splitlines()
     assert "RequiresMountsFor=/srv/images /srv/backups" in head
     assert ("AssertPathIsMountPoint=/srv/images" in head) == bool(device)
+
+
+# -- Restored, and killed meanwhile ---------------------------------------------------------------------
+
+
+def beside(machine: Machine) -> list[str]:
+    """Names of the trees that lie beside the registry's."""
+    return sorted((one / NAME).read_text() for one in machine.storage.glob("docker.before-*"))
+
+
+@pytest.fixture
+def backed_up(machine: Machine) -> Machine:
+    """A machine with the backup `old`, and a registry that went on since."""
+    machine.hold("old")
+    machine.done("make", "old")
+    machine.hold("live")
+    return machine
+
+
+def test_what_was_there_before_a_restore_stays_until_the_next_has_ended(backed_up: Machine) -> None:
+    assert "old is restored: 1 images" in backed_up.done("restore", "old")
+    assert (backed_up.held(), beside(backed_up)) == ("old", ["live"])
+    backed_up.hold("later")
+
+    assert backed_up.run("restore", "old", killed_at=1).returncode == -9
+    assert (backed_up.held(), beside(backed_up)) == ("later", ["live"])
+
+    backed_up.done("restore", "old")
+    backed_up.done("restore", "old")
+    assert (backed_up.held(), beside(backed_up)) == ("old", ["old"])
+
+
+def test_a_restore_killed_between_its_renames_is_repeated_and_loses_nothing(backed_up: Machine) -> None:
+    assert backed_up.run("restore", "old", killed_at=2).returncode == -9
+    assert not (backed_up.storage / "docker").exists()
+
+    backed_up.done("restore", "old")
+
+    assert (backed_up.held(), beside(backed_up)) == ("old", ["live"])
+    assert not (backed_up.storage / ".restoring").exists()
+    assert not (backed_up.folder / "run" / "cleaning").exists()
+
+
+def test_a_registry_that_began_empty_after_a_kill_costs_no_image(backed_up: Machine) -> None:
+    assert backed_up.run("restore", "old", killed_at=2).returncode == -9
+    write(backed_up.storage / "docker" / NAME, b"empty")
+
+    backed_up.done("restore", "old")
+
+    assert (backed_up.held(), beside(backed_up)) == ("old", ["empty", "live"])
