@@ -117,7 +117,13 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edge.rack.plugins.module_utils.registry import clean
 from ansible_collections.edge.rack.plugins.module_utils.registry.module import run
-from ansible_collections.edge.rack.plugins.module_utils.registry.program import line, plan_result
+from ansible_collections.edge.rack.plugins.module_utils.registry.program import (
+    STOPPED,
+    Stopped,
+    line,
+    plan_result,
+    stop_in_order,
+)
 from ansible_collections.edge.rack.plugins.module_utils.registry.settings import Settings
 
 Row = t.Dict[str, t.Any]
@@ -165,7 +171,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run(module, lambda: work(module))
+    stop_in_order()
+    try:
+        run(module, lambda: work(module))
+    except Stopped:
+        module.fail_json(msg=STOPPED)
 
 
 if __name__ == "__main__":

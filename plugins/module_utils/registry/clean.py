@@ -72,9 +72,10 @@ def _clean(settings: Settings, journal: Journal, report: Report, lock: int) -> P
     storage, service = Storage(settings.storage), Service(settings)
     with client_of(settings) as client:
         if journal.left_behind is not None or service.read_only:
-            # A run was killed: first the registry is as it always is.
+            # A run was killed: first the registry is as it always is, for what is missing may have to be pushed.
             journal.step("recover", touches=False)
             service.restart(read_only=False)
+            _accept_pushes(settings)
         journal.step("look", touches=False)
         plan = planning.make(settings, client)
         _tell(report, plan)
@@ -128,11 +129,12 @@ def restore(settings: Settings, wait_seconds: float = 0) -> bool:
     """Give the registry back after a run that was killed; whether there was anything to do."""
     service = Service(settings)
     with locked(settings, wait_seconds):
-        cut = service.read_only or Path(settings.switch).exists()
-        if service.read_only:
+        refuses = Path(settings.switch).exists()
+        killed = service.read_only or (refuses and Journal(settings).left_behind is not None)
+        if killed:
             service.restart(read_only=False)
         _accept_pushes(settings)
-        return cut
+        return killed or refuses
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -350,6 +351,28 @@ def test_a_kill_at_each_step_is_followed_by_a_run_that_ends_clean(rack: Rack) ->
         assert not (rack.folder / "state" / clean.JOURNAL).exists(), step
 
 
+def test_after_a_kill_what_is_missing_can_be_pushed(rack: Rack, disposable: str) -> None:
+    kill_at(rack, "collect garbage")
+    (blob_file(rack, b"kept layer")).unlink()
+
+    with pytest.raises(RegistryError, match=f"the blob {digest_of(b'kept layer')} of .*Nothing was deleted. Push"):
+        clean.clean(rack.settings())
+
+    assert takes_pushes(rack)
+    rack.push("edge/worker", "1", layers=[b"kept layer"])
+    assert clean.clean(rack.settings())["result"] == "clean"
+
+
+def test_a_registry_that_was_not_restarted_after_a_kill_is_given_back(rack: Rack, disposable: str) -> None:
+    kill_at(rack, "collect garbage")
+    # Killed again as it was about to restart the registry, which is read-only until then.
+    next((rack.folder / "units").glob("*/*.conf")).unlink()
+
+    assert clean.restore(rack.settings())
+
+    assert takes_pushes(rack)
+
+
 def is_read(fifo: Path) -> bool:
     try:
         os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
@@ -382,7 +405,8 @@ def test_garbage_collection_that_outlives_its_clean_up_keeps_the_lock(rack: Rack
     assert clean.clean(rack.settings())["result"] == "clean"
 
 
-def test_a_stopped_service_gives_the_registry_back(rack: Rack, disposable: str) -> None:
+@pytest.mark.parametrize("said_by", [signal.SIGTERM, signal.SIGHUP], ids=["a stopped service", "a lost terminal"])
+def test_a_run_that_is_told_to_end_gives_the_registry_back(rack: Rack, disposable: str, said_by: int) -> None:
     (rack.folder / "bin" / "stuck").write_text("#!/bin/sh\nexec sleep 60\n")
     (rack.folder / "bin" / "stuck").chmod(0o755)
     rack.settings(program=str(rack.folder / "bin" / "stuck"))
@@ -392,7 +416,7 @@ def test_a_stopped_service_gives_the_registry_back(rack: Rack, disposable: str) 
         command, cwd=CHECKOUT, env=rack.environment, stderr=subprocess.PIPE, encoding="utf-8"
     ) as cleaning:
         wait_until(lambda: journal.exists() and "collect garbage" in journal.read_text())
-        cleaning.terminate()
+        cleaning.send_signal(said_by)
         _out, said = cleaning.communicate(timeout=60)
     assert cleaning.returncode == 1
     assert "stopped; the registry takes pushes" in said
