@@ -219,3 +219,18 @@ def test_a_registry_that_began_empty_after_a_kill_costs_no_image(backed_up: Mach
     backed_up.done("restore", "old")
 
     assert (backed_up.held(), beside(backed_up)) == ("old", ["empty", "live"])
+
+
+def test_garbage_collection_that_a_killed_clean_up_left_ends_before_the_images_change(backed_up: Machine) -> None:
+    write(backed_up.folder / "units" / "docker-registry.service.d" / "edge-read-only.conf", b"")
+
+    backed_up.done("restore", "old")
+
+    asked = [line for line in (backed_up.folder / "asked").read_text().splitlines() if not line.startswith("reset")]
+    assert asked == [
+        "daemon-reload read-only=0 docker=live",
+        "restart docker-registry read-only=0 docker=live",
+        "stop docker-registry read-only=0 docker=live",
+        "daemon-reload read-only=0 docker=old",
+        "restart docker-registry read-only=0 docker=old",
+    ]
