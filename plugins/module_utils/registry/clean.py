@@ -21,6 +21,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from . import plan as planning
+from . import records
 from .errors import RegistryError, RegistrySettingsError
 from .plan import Plan
 from .service import Service, client_of, run
@@ -77,6 +78,7 @@ def _clean(settings: Settings, journal: Journal, report: Report, lock: int) -> P
             service.restart(read_only=False)
             _accept_pushes(settings)
         journal.step("look", touches=False)
+        _accept_reports(settings)
         plan = planning.make(settings, client)
         _tell(report, plan)
         plan.require_complete()
@@ -189,6 +191,19 @@ class Journal:
             return None
         except (OSError, ValueError, KeyError, TypeError):
             return "unknown"
+
+
+def _accept_reports(settings: Settings) -> None:
+    """Put aside what each device reports and can be read, for the day on which it cannot; not that of one retired."""
+    reports = dict(records.readable(settings.records))
+    folder = records.accepted(settings.records)
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for path in folder.glob("*.json"):
+        if path.name not in reports:
+            path.unlink()
+    for name, report in reports.items():
+        if report is not None:
+            _write(folder / name, report)
 
 
 def _wait_for_pushes(settings: Settings, storage: Storage, plan: Plan) -> None:

@@ -67,6 +67,7 @@ def plan_result(plan: Plan) -> t.Dict[str, t.Any]:
         "dropped": [verdict.as_result() for verdict in verdicts if not verdict.kept],
         "frees_bytes": plan.frees_bytes,
         "missing": [*plan.problems, *plan.decision.lost],
+        "unread": list(plan.unread),
     }
 
 
@@ -74,6 +75,7 @@ def plan_text(plan: Plan) -> str:
     result = plan_result(plan)
     lines = [line("keep", image) for image in result["kept"]] + [line("drop", image) for image in result["dropped"]]
     lines += ["MISSING %s" % problem for problem in result["missing"]]
+    lines += ["UNREAD %s" % problem for problem in result["unread"]]
     counted = (len(result["kept"]), len(result["dropped"]), megabytes(result["frees_bytes"]))
     return "\n".join([*lines, "keeps %d, drops %d, frees %s" % counted])
 

@@ -169,6 +169,33 @@ def test_nothing_is_deleted_while_a_record_cannot_be_read(rack: Rack, disposable
     assert rack.restarts() == ["read-write"]
 
 
+def test_a_device_whose_report_cannot_be_read_any_more_fails_the_run_and_holds_nothing_up(
+    rack: Rack, disposable: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pinned = rack.push("edge/worker", "old", layers=[b"pinned"])
+    report = rack.device("nuc-001", running=[f"edge/worker@{pinned}"])
+    retired = rack.device("nuc-002")
+    assert names(clean.clean(rack.settings())["dropped"]) == {disposable}
+    retired.unlink()
+    gone = rack.push("edge/worker", "0", layers=[b"disposable"])
+    report.write_text("{")
+
+    for _run in ("one that cleans", "one with nothing to do"):
+        with pytest.raises(
+            RegistryError, match=rf"cannot be read: {report} .*The rest is in order.*edge\.rack\.retire"
+        ):
+            clean.clean(rack.settings())
+        assert gone not in rack.images()
+        assert rack.whole("edge/worker", pinned)
+        assert takes_pushes(rack)
+    assert program.main(["--plan", "--settings", str(rack.settings_file)]) == 1
+    assert f"UNREAD {report} cannot be read" in capsys.readouterr().out
+    assert [one.name for one in (rack.records / "accepted").iterdir()] == [report.name]
+
+    rack.device("nuc-001")
+    assert names(clean.clean(rack.settings())["dropped"]) == {pinned}
+
+
 def test_nothing_is_deleted_while_an_image_of_a_release_is_not_there(rack: Rack, disposable: str) -> None:
     rack.release("2026.10", LAST_WEEK, worker="sha256:" + 64 * "a")
 

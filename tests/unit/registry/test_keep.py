@@ -202,7 +202,10 @@ def test_without_a_release_nothing_is_to_be_deleted(folder: Path) -> None:
             {**DEVICE, "rollback": ["edge/worker:1"]},
             "rollback names 'edge/worker:1', which is no digest",
         ),
-        ("devices/x.json", {**DEVICE, "device": ""}, "device is not set"),
+        ("devices/x.json", {**DEVICE, "device": ""}, "device is not a device's name"),
+        ("devices/x.json", {**DEVICE, "device": "\ud800"}, "device is not a device's name"),
+        ("devices/x.json", {**DEVICE, "device": "nuc-001\n"}, "device is not a device's name"),
+        ("devices/x.json", 30000 * "[", "cannot be read"),
         ("devices/x.json", b"\xff\xfe", "cannot be read"),
     ],
 )
@@ -215,6 +218,21 @@ def test_a_record_that_says_not_what_it_keeps_stops_all(folder: Path, name: str,
         write(path, data)
     with pytest.raises(records.RecordError, match=rf"{path}.*{complaint}.* Nothing was deleted"):
         records.read(str(folder))
+
+
+@pytest.mark.parametrize("report", ["{", "[]", 30000 * "[", {**DEVICE, "running": ["edge/worker:1"]}])
+def test_of_a_report_that_cannot_be_read_the_accepted_one_counts(folder: Path, report: Any) -> None:
+    write(folder / "releases" / "2026.11.json", RELEASE)
+    (folder / "accepted").mkdir()
+    write(folder / "accepted" / "device-nuc-001.json", DEVICE)
+    write(folder / "accepted" / "device-retired.json", {**DEVICE, "device": "retired"})
+    path = write(folder / "devices" / "device-nuc-001.json", report)
+
+    known = records.read(str(folder))
+
+    assert known.devices == [records.Device("nuc-001", [digest("a")], [])]
+    (unread,) = known.unread
+    assert unread.startswith(str(path))
 
 
 @pytest.mark.parametrize(
