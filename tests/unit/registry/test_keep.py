@@ -95,6 +95,29 @@ def test_what_is_attached_to_a_kept_image_is_kept() -> None:
     assert set(rules(decide(images, records.Records([release("1", 1, "code")], [])))) == {"code", "sbom"}
 
 
+@pytest.mark.parametrize("suffix", ["", ".sig", ".att", ".sbom"])
+def test_what_a_tag_attaches_to_a_kept_image_is_kept_with_its_children(suffix: str) -> None:
+    def attached(name: str, to: str, **more: Any) -> keep.Image:
+        return image(name, tags=["latest", f"sha256-{digest(to)[7:]}{suffix}"], **more)
+
+    code = image("code")
+    index = attached("index", "code", is_index=True, children=[digest("sbom")])
+    stray = attached("stray", "gone", is_index=True, children=[digest("rest")])
+    elsewhere = attached("elsewhere", "code", repository="edge/other")
+    decision = decide(
+        [code, index, image("sbom"), stray, image("rest"), elsewhere],
+        records.Records([release("1", 1, "code")], []),
+    )
+    assert set(rules(decision)) == {"code", "index", "sbom"}
+    assert rules(decision)["index"] == [f"attached to {keep.short(code)}"]
+
+
+@pytest.mark.parametrize("tag", ["sha256-1234", "sha512-" + 64 * "0", "x-sha256-" + digest("code")[7:]])
+def test_a_tag_that_only_looks_so_attaches_nothing(tag: str) -> None:
+    images = [image("code"), image("other", tags=[tag])]
+    assert set(rules(decide(images, records.Records([release("1", 1, "code")], [])))) == {"code"}
+
+
 def test_what_was_pushed_lately_is_kept_with_its_children() -> None:
     images = [
         image("new", pushed=NOW - 3599, is_index=True, children=[digest("child")]),
