@@ -18,7 +18,8 @@ description:
   - The rest is deleted by digest; garbage is collected while the registry is read-only; then every kept manifest and
     blob is read back and checked against its digest. The module fails if one is missing or damaged.
   - Nothing is deleted if a record cannot be read, or if something that a release needs is not there.
-  - If a device needs an image that is not there, the rest is cleaned, and the module fails.
+  - If a device needs an image that is not there, the rest is cleaned, and the module fails. So it does if a device's
+    report cannot be read and an earlier one could, which then counts.
   - Pushes are refused meanwhile (429) and are to be repeated. Pulls go on, but for three restarts of a second.
 author:
   - The edge.rack engineers (@edge-rack)
@@ -117,7 +118,13 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edge.rack.plugins.module_utils.registry import clean
 from ansible_collections.edge.rack.plugins.module_utils.registry.module import run
-from ansible_collections.edge.rack.plugins.module_utils.registry.program import line, plan_result
+from ansible_collections.edge.rack.plugins.module_utils.registry.program import (
+    STOPPED,
+    Stopped,
+    line,
+    plan_result,
+    stop_in_order,
+)
 from ansible_collections.edge.rack.plugins.module_utils.registry.settings import Settings
 
 Row = t.Dict[str, t.Any]
@@ -165,7 +172,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run(module, lambda: work(module))
+    stop_in_order()
+    try:
+        run(module, lambda: work(module))
+    except Stopped:
+        module.fail_json(msg=STOPPED)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from . import plan as planning
+from . import records
 from .errors import RegistryError, RegistrySettingsError
 from .plan import Plan
 from .service import Service, client_of, run
@@ -72,10 +73,12 @@ def _clean(settings: Settings, journal: Journal, report: Report, lock: int) -> P
     storage, service = Storage(settings.storage), Service(settings)
     with client_of(settings) as client:
         if journal.left_behind is not None or service.read_only:
-            # A run was killed: first the registry is as it always is.
+            # A run was killed: first the registry is as it always is, for what is missing may have to be pushed.
             journal.step("recover", touches=False)
             service.restart(read_only=False)
+            _accept_pushes(settings)
         journal.step("look", touches=False)
+        _accept_reports(settings)
         plan = planning.make(settings, client)
         _tell(report, plan)
         plan.require_complete()
@@ -128,11 +131,12 @@ def restore(settings: Settings, wait_seconds: float = 0) -> bool:
     """Give the registry back after a run that was killed; whether there was anything to do."""
     service = Service(settings)
     with locked(settings, wait_seconds):
-        cut = service.read_only or Path(settings.switch).exists()
-        if service.read_only:
+        refuses = Path(settings.switch).exists()
+        killed = service.read_only or (refuses and Journal(settings).left_behind is not None)
+        if killed:
             service.restart(read_only=False)
         _accept_pushes(settings)
-        return cut
+        return killed or refuses
 
 
 @contextlib.contextmanager
@@ -187,6 +191,19 @@ class Journal:
             return None
         except (OSError, ValueError, KeyError, TypeError):
             return "unknown"
+
+
+def _accept_reports(settings: Settings) -> None:
+    """Put aside what each device reports and can be read, for the day on which it cannot; not that of one retired."""
+    reports = dict(records.readable(settings.records))
+    folder = records.accepted(settings.records)
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for path in folder.glob("*.json"):
+        if path.name not in reports:
+            path.unlink()
+    for name, report in reports.items():
+        if report is not None:
+            _write(folder / name, report)
 
 
 def _wait_for_pushes(settings: Settings, storage: Storage, plan: Plan) -> None:

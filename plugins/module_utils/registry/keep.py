@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 import typing as t
 from dataclasses import dataclass, field
 
 from .records import Records
 from .storage import Key
 
+# The index of what is attached to an image, from registries below OCI 1.1 ("Referrers Tag Schema"); and cosign's tags.
+ATTACHED = re.compile(r"sha256-([0-9a-f]{64})(?:\.[a-z0-9]+)?\Z")
 NOTHING = "no release in force, none of the last %d, no device and no kept image names it"
 
 
@@ -37,6 +40,12 @@ class Image:
     @property
     def key(self) -> Key:
         return (self.repository, self.digest)
+
+    @property
+    def attached_to(self) -> t.Set[str]:
+        """Digests of the images it belongs to, by its subject or by its tags."""
+        named = [ATTACHED.match(tag) for tag in self.tags]
+        return {"sha256:" + one.group(1) for one in named if one} | ({self.subject} if self.subject else set())
 
     @property
     def size(self) -> int:
@@ -93,8 +102,8 @@ def decide(
     attached = {}  # type: t.Dict[Key, t.List[Image]]
     for image in images:
         by_digest.setdefault(image.digest, []).append(image)
-        if image.subject:
-            attached.setdefault((image.repository, image.subject), []).append(image)
+        for subject in image.attached_to:
+            attached.setdefault((image.repository, subject), []).append(image)
     rules = {}  # type: t.Dict[Key, t.List[str]]
     missing = []  # type: t.List[str]
     lost = []  # type: t.List[str]

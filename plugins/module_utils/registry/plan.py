@@ -29,6 +29,8 @@ class Plan:
     """Blobs that no manifest names, and that are no push in progress any more."""
     last_push: float
     """When a push last sent something that no manifest names yet, in seconds since 1970."""
+    unread: t.Sequence[str] = ()
+    """Devices' reports that cannot be read, each with the reason."""
 
     @property
     def has_work(self) -> bool:
@@ -44,13 +46,21 @@ class Plan:
             )
 
     def require_devices(self) -> None:
-        """Raise RegistryError if a device needs what is lost already: no reason to keep what nothing needs."""
+        """Raise RegistryError if a device needs what is lost already, or reports what cannot be read.
+
+        Neither is a reason to keep what nothing needs.
+        """
+        said = []
         if self.decision.lost:
+            said.append("it is not there: %s" % listed(self.decision.lost))
+        if self.unread:
+            said.append("what they reported before counts, for the newest cannot be read: %s" % listed(self.unread))
+        if said:
             raise RegistryError(
                 "Looking for what devices need",
-                "it is not there: %s" % listed(self.decision.lost),
-                remedy="The rest is in order. Push or restore it, deploy the device anew, or retire it with"
-                " edge.rack.retire.",
+                "; ".join(said),
+                remedy="The rest is in order. Push or restore what is not there; deploy the device anew, or let it"
+                " report again; or retire it with edge.rack.retire.",
             )
 
 
@@ -79,6 +89,7 @@ def make(settings: Settings, client: RegistryClient) -> Plan:
         sum(size for digest, (size, _written) in blobs.items() if digest not in kept),
         rubbish,
         max([storage.last_upload(), *unnamed.values()]),
+        known.unread,
     )
 
 

@@ -18,8 +18,12 @@ from .plan import Plan
 from .settings import PATH, Settings
 
 
+STOPPED = "stopped; the registry takes pushes, the next run goes on."
+SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
 class Stopped(BaseException):
-    """The service is being stopped."""
+    """A signal says to end: the service is being stopped, or the terminal is gone."""
 
 
 def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
@@ -33,7 +37,7 @@ def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
     options = parser.parse_args(arguments)
     if options.plan == bool(options.action):
         parser.error("say one of: --plan, run, restore")
-    signal.signal(signal.SIGTERM, _stop)
+    stop_in_order()
     try:
         settings = Settings.load(options.settings)
         if options.plan:
@@ -51,7 +55,7 @@ def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
         say("edge-registry-clean: %s" % error, sys.stderr)
         return 1
     except Stopped:
-        say("edge-registry-clean: stopped; the registry takes pushes, the next run goes on.", sys.stderr)
+        say("edge-registry-clean: %s" % STOPPED, sys.stderr)
         return 1
     return 0
 
@@ -63,6 +67,7 @@ def plan_result(plan: Plan) -> t.Dict[str, t.Any]:
         "dropped": [verdict.as_result() for verdict in verdicts if not verdict.kept],
         "frees_bytes": plan.frees_bytes,
         "missing": [*plan.problems, *plan.decision.lost],
+        "unread": list(plan.unread),
     }
 
 
@@ -70,6 +75,7 @@ def plan_text(plan: Plan) -> str:
     result = plan_result(plan)
     lines = [line("keep", image) for image in result["kept"]] + [line("drop", image) for image in result["dropped"]]
     lines += ["MISSING %s" % problem for problem in result["missing"]]
+    lines += ["UNREAD %s" % problem for problem in result["unread"]]
     counted = (len(result["kept"]), len(result["dropped"]), megabytes(result["frees_bytes"]))
     return "\n".join([*lines, "keeps %d, drops %d, frees %s" % counted])
 
@@ -102,7 +108,16 @@ def megabytes(size: float) -> str:
     return "%.1f MB" % (size / 1e6)
 
 
+def stop_in_order() -> None:
+    """Have signals that end a program raise Stopped, so that a run gives the registry back first."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _stop)
+
+
 def _stop(_signal: int, _frame: object) -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # it is on its way already
     raise Stopped
 
 

@@ -6,12 +6,14 @@
 
 ``releases/<name>.json`` is written by the site, ``devices/device-<name>.json`` by the device itself. ``in-force.json``
 lists the releases that release files name now, such as that of the canaries beside that of the rest; without it the
-newest is in force. A record that cannot be read stops the run: what it keeps is not known.
+newest is in force. A record that cannot be read stops the run: what it keeps is not known. A device's does not
+where a clean-up could read an earlier one (``accepted/device-<name>.json``): that one counts.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -21,6 +23,7 @@ from .errors import RegistryError
 from .manifests import is_digest
 
 ASKED = "Reading what is to be kept"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
 
 class RecordError(RegistryError):
@@ -52,13 +55,24 @@ class Records:
     devices: t.Sequence[Device]
     in_force: t.Collection[str] = ()
     """Names of releases."""
+    unread: t.Sequence[str] = ()
+    """Reports that cannot be read, each with the reason; an earlier one counts."""
 
 
 def read(folder: str) -> Records:
     """All records, the newest release first; raises RecordError, also where there is no release at all."""
     root = Path(folder)
     releases = [_release(path) for path in _files(root / "releases")]
-    devices = [_device(path) for path in _files(root / "devices")]
+    devices, unread = [], []
+    for path in _files(root / "devices"):
+        try:
+            devices.append(_device(path))
+        except RecordError as error:
+            earlier = accepted(folder, path.name)
+            if not earlier.exists():
+                raise
+            devices.append(_device(earlier))
+            unread.append(error.answer)
     if not releases:
         raise RecordError(
             ASKED,
@@ -66,7 +80,23 @@ def read(folder: str) -> Records:
             remedy="Nothing was deleted. Make a release first: role edge.rack.registry (tasks records) records it.",
         )
     releases.sort(key=lambda one: (-one.released, one.name))
-    return Records(releases, devices, _in_force(root / "in-force.json", releases))
+    return Records(releases, devices, _in_force(root / "in-force.json", releases), unread)
+
+
+def accepted(folder: str, name: str = "") -> Path:
+    """Where the last report of a device lies that could be read; the devices cannot write there."""
+    return Path(folder) / "accepted" / name
+
+
+def readable(folder: str) -> t.Iterator[t.Tuple[str, t.Optional[t.Dict[str, t.Any]]]]:
+    """The name of each device's file, and what of its report counts; None if it cannot be read."""
+    for path in _files(Path(folder) / "devices"):
+        try:
+            device = _device(path)
+        except RecordError:
+            yield path.name, None
+        else:
+            yield path.name, {"device": device.name, "running": device.running, "rollback": device.rollback}
 
 
 def _in_force(path: Path, releases: t.Sequence[Release]) -> t.Collection[str]:
@@ -124,15 +154,15 @@ def _device(path: Path) -> Device:
             if not is_digest(digest):
                 raise RecordError(ASKED, "%s: %s names %r, which is no digest" % (path, field, digest), remedy=fix)
     name = data.get("device")
-    if not isinstance(name, str) or not name:
-        raise RecordError(ASKED, "%s: device is not set" % path, remedy=fix)
+    if not isinstance(name, str) or not NAME.match(name):
+        raise RecordError(ASKED, "%s: device is not a device's name" % path, remedy=fix)
     return Device(name, kept["running"], kept["rollback"])
 
 
 def _load(path: Path, fix: str) -> t.Dict[str, t.Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordError(ASKED, "%s cannot be read (%s)" % (path, error), remedy=fix) from error
     if not isinstance(data, dict):
         raise RecordError(ASKED, "%s is not a JSON object" % path, remedy=fix)

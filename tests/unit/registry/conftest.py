@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 
-from tests.unit.registry.distribution import Rack, running
+from tests.unit.registry.distribution import CHECKOUT, Rack, running
 
 RunModule = Callable[..., dict[str, Any]]
 
@@ -24,6 +26,15 @@ def rack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rack]:
     with running(tmp_path) as rack:
         monkeypatch.setenv("PATH", f"{rack.folder / 'bin'}:{os.environ['PATH']}")
         yield rack
+
+
+@pytest.fixture
+def render() -> Callable[..., str]:
+    """Render a template of the role as Ansible does."""
+    loader = jinja2.FileSystemLoader(CHECKOUT / "roles" / "registry" / "templates")
+    environment = jinja2.Environment(loader=loader, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["quote"] = shlex.quote
+    return lambda name, **variables: environment.get_template(name).render(ansible_managed="Ansible", **variables)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -166,6 +167,33 @@ def test_nothing_is_deleted_while_a_record_cannot_be_read(rack: Rack, disposable
     assert clean.clean(rack.settings(keep_pushed_seconds=3600))["result"] == "clean"
     # Not even for its recovery: nothing had been touched.
     assert rack.restarts() == ["read-write"]
+
+
+def test_a_device_whose_report_cannot_be_read_any_more_fails_the_run_and_holds_nothing_up(
+    rack: Rack, disposable: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pinned = rack.push("edge/worker", "old", layers=[b"pinned"])
+    report = rack.device("nuc-001", running=[f"edge/worker@{pinned}"])
+    retired = rack.device("nuc-002")
+    assert names(clean.clean(rack.settings())["dropped"]) == {disposable}
+    retired.unlink()
+    gone = rack.push("edge/worker", "0", layers=[b"disposable"])
+    report.write_text("{")
+
+    for _run in ("one that cleans", "one with nothing to do"):
+        with pytest.raises(
+            RegistryError, match=rf"cannot be read: {report} .*The rest is in order.*edge\.rack\.retire"
+        ):
+            clean.clean(rack.settings())
+        assert gone not in rack.images()
+        assert rack.whole("edge/worker", pinned)
+        assert takes_pushes(rack)
+    assert program.main(["--plan", "--settings", str(rack.settings_file)]) == 1
+    assert f"UNREAD {report} cannot be read" in capsys.readouterr().out
+    assert [one.name for one in (rack.records / "accepted").iterdir()] == [report.name]
+
+    rack.device("nuc-001")
+    assert names(clean.clean(rack.settings())["dropped"]) == {pinned}
 
 
 def test_nothing_is_deleted_while_an_image_of_a_release_is_not_there(rack: Rack, disposable: str) -> None:
@@ -350,6 +378,28 @@ def test_a_kill_at_each_step_is_followed_by_a_run_that_ends_clean(rack: Rack) ->
         assert not (rack.folder / "state" / clean.JOURNAL).exists(), step
 
 
+def test_after_a_kill_what_is_missing_can_be_pushed(rack: Rack, disposable: str) -> None:
+    kill_at(rack, "collect garbage")
+    (blob_file(rack, b"kept layer")).unlink()
+
+    with pytest.raises(RegistryError, match=f"the blob {digest_of(b'kept layer')} of .*Nothing was deleted. Push"):
+        clean.clean(rack.settings())
+
+    assert takes_pushes(rack)
+    rack.push("edge/worker", "1", layers=[b"kept layer"])
+    assert clean.clean(rack.settings())["result"] == "clean"
+
+
+def test_a_registry_that_was_not_restarted_after_a_kill_is_given_back(rack: Rack, disposable: str) -> None:
+    kill_at(rack, "collect garbage")
+    # Killed again as it was about to restart the registry, which is read-only until then.
+    next((rack.folder / "units").glob("*/*.conf")).unlink()
+
+    assert clean.restore(rack.settings())
+
+    assert takes_pushes(rack)
+
+
 def is_read(fifo: Path) -> bool:
     try:
         os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
@@ -382,7 +432,8 @@ def test_garbage_collection_that_outlives_its_clean_up_keeps_the_lock(rack: Rack
     assert clean.clean(rack.settings())["result"] == "clean"
 
 
-def test_a_stopped_service_gives_the_registry_back(rack: Rack, disposable: str) -> None:
+@pytest.mark.parametrize("said_by", [signal.SIGTERM, signal.SIGHUP], ids=["a stopped service", "a lost terminal"])
+def test_a_run_that_is_told_to_end_gives_the_registry_back(rack: Rack, disposable: str, said_by: int) -> None:
     (rack.folder / "bin" / "stuck").write_text("#!/bin/sh\nexec sleep 60\n")
     (rack.folder / "bin" / "stuck").chmod(0o755)
     rack.settings(program=str(rack.folder / "bin" / "stuck"))
@@ -392,7 +443,7 @@ def test_a_stopped_service_gives_the_registry_back(rack: Rack, disposable: str) 
         command, cwd=CHECKOUT, env=rack.environment, stderr=subprocess.PIPE, encoding="utf-8"
     ) as cleaning:
         wait_until(lambda: journal.exists() and "collect garbage" in journal.read_text())
-        cleaning.terminate()
+        cleaning.send_signal(said_by)
         _out, said = cleaning.communicate(timeout=60)
     assert cleaning.returncode == 1
     assert "stopped; the registry takes pushes" in said

@@ -95,6 +95,29 @@ def test_what_is_attached_to_a_kept_image_is_kept() -> None:
     assert set(rules(decide(images, records.Records([release("1", 1, "code")], [])))) == {"code", "sbom"}
 
 
+@pytest.mark.parametrize("suffix", ["", ".sig", ".att", ".sbom"])
+def test_what_a_tag_attaches_to_a_kept_image_is_kept_with_its_children(suffix: str) -> None:
+    def attached(name: str, to: str, **more: Any) -> keep.Image:
+        return image(name, tags=["latest", f"sha256-{digest(to)[7:]}{suffix}"], **more)
+
+    code = image("code")
+    index = attached("index", "code", is_index=True, children=[digest("sbom")])
+    stray = attached("stray", "gone", is_index=True, children=[digest("rest")])
+    elsewhere = attached("elsewhere", "code", repository="edge/other")
+    decision = decide(
+        [code, index, image("sbom"), stray, image("rest"), elsewhere],
+        records.Records([release("1", 1, "code")], []),
+    )
+    assert set(rules(decision)) == {"code", "index", "sbom"}
+    assert rules(decision)["index"] == [f"attached to {keep.short(code)}"]
+
+
+@pytest.mark.parametrize("tag", ["sha256-1234", "sha512-" + 64 * "0", "x-sha256-" + digest("code")[7:]])
+def test_a_tag_that_only_looks_so_attaches_nothing(tag: str) -> None:
+    images = [image("code"), image("other", tags=[tag])]
+    assert set(rules(decide(images, records.Records([release("1", 1, "code")], [])))) == {"code"}
+
+
 def test_what_was_pushed_lately_is_kept_with_its_children() -> None:
     images = [
         image("new", pushed=NOW - 3599, is_index=True, children=[digest("child")]),
@@ -202,7 +225,10 @@ def test_without_a_release_nothing_is_to_be_deleted(folder: Path) -> None:
             {**DEVICE, "rollback": ["edge/worker:1"]},
             "rollback names 'edge/worker:1', which is no digest",
         ),
-        ("devices/x.json", {**DEVICE, "device": ""}, "device is not set"),
+        ("devices/x.json", {**DEVICE, "device": ""}, "device is not a device's name"),
+        ("devices/x.json", {**DEVICE, "device": "\ud800"}, "device is not a device's name"),
+        ("devices/x.json", {**DEVICE, "device": "nuc-001\n"}, "device is not a device's name"),
+        ("devices/x.json", 30000 * "[", "cannot be read"),
         ("devices/x.json", b"\xff\xfe", "cannot be read"),
     ],
 )
@@ -215,6 +241,21 @@ def test_a_record_that_says_not_what_it_keeps_stops_all(folder: Path, name: str,
         write(path, data)
     with pytest.raises(records.RecordError, match=rf"{path}.*{complaint}.* Nothing was deleted"):
         records.read(str(folder))
+
+
+@pytest.mark.parametrize("report", ["{", "[]", 30000 * "[", {**DEVICE, "running": ["edge/worker:1"]}])
+def test_of_a_report_that_cannot_be_read_the_accepted_one_counts(folder: Path, report: Any) -> None:
+    write(folder / "releases" / "2026.11.json", RELEASE)
+    (folder / "accepted").mkdir()
+    write(folder / "accepted" / "device-nuc-001.json", DEVICE)
+    write(folder / "accepted" / "device-retired.json", {**DEVICE, "device": "retired"})
+    path = write(folder / "devices" / "device-nuc-001.json", report)
+
+    known = records.read(str(folder))
+
+    assert known.devices == [records.Device("nuc-001", [digest("a")], [])]
+    (unread,) = known.unread
+    assert unread.startswith(str(path))
 
 
 @pytest.mark.parametrize(

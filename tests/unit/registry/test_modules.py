@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import json
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.edge.rack.plugins.module_utils.registry import clean
 from ansible_collections.edge.rack.plugins.modules import registry_image_info, registry_prune, registry_tag
 
 from tests.unit.registry.conftest import RunModule
@@ -167,6 +170,31 @@ def test_pruning_is_foretold_done_and_done_once(rack: Rack, run_module: RunModul
     for check in (True, False):
         again = run_module(registry_prune, check=check, **options)
         assert (again["changed"], again["freed_bytes"], again["diff"]["before"]) == (False, 0, "")
+
+
+def test_a_pruning_that_is_told_to_end_gives_the_registry_back(
+    rack: Rack, run_module: RunModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rack.release("2026.11", "2026-11-28T10:00:00Z", worker=rack.push("edge/worker", "2", [b"new"]))
+    rack.push("edge/worker", "1", [b"old"])
+    monkeypatch.setattr(clean, "_collect", lambda *_arguments: signal.raise_signal(signal.SIGTERM))
+    # What would end this process fails the test.
+    before = {number: signal.signal(number, not_in_order) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        failed = run_module(registry_prune, settings=str(rack.settings_file))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    assert failed["failed"]
+    assert failed["msg"] == "stopped; the registry takes pushes, the next run goes on."
+    with rack.client() as client:
+        assert client.accepts_pushes("edge/worker")
+    assert not Path(rack.settings().switch).exists()
+
+
+def not_in_order(_signal: int, _frame: object) -> None:
+    raise AssertionError("nothing was given back")
 
 
 def test_options_go_before_the_settings(rack: Rack, run_module: RunModule) -> None:
