@@ -374,6 +374,82 @@ def test_a_container_of_whatever_name_is_refused_unless_the_site_allows_it(devic
     assert device.found("--other-container", "miner")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("part", "field", "value", "said"),
+    [
+        (
+            "Config",
+            "Entrypoint",
+            ["sh"],
+            "Entrypoint is ['sh'], the image's is ['python', '-m', 'edge_training.predictor']",
+        ),
+        ("Config", "Cmd", ["--help"], "Cmd is ['--help'], the image's is None"),
+        ("Config", "User", "root", "User is root, the image's is edge"),
+        ("Config", "WorkingDir", "/models", "WorkingDir is /models"),
+        ("Config", "Healthcheck", {"Test": ["CMD-SHELL", "sh /models/x"]}, "the health check runs ['CMD-SHELL',"),
+        ("HostConfig", "Privileged", True, "it is privileged"),
+        ("HostConfig", "CapAdd", ["SYS_ADMIN"], "it has the capabilities SYS_ADMIN"),
+        ("HostConfig", "Devices", [{"PathOnHost": "/dev/sda"}], "it has the devices /dev/sda"),
+    ],
+)
+def test_a_released_image_that_is_told_to_do_otherwise_is_refused(
+    device: Device, part: str, field: str, value: object, said: str
+) -> None:
+    device.container[part][field] = value
+    found = broken(device, "containers")
+    assert f"was not started as it is: {said}" in found
+
+
+@pytest.mark.parametrize("variable", ["PATH=/models", "LD_PRELOAD=/models/x.so", "PYTHONPATH=/models"])
+def test_a_variable_that_changes_what_the_program_is_is_refused(device: Device, variable: str) -> None:
+    device.container["Config"]["Env"].append(variable)
+    assert f"the variable {variable.partition('=')[0]} is not the image's" in broken(device, "containers")
+
+
+def test_a_folder_over_the_images_own_programs_is_refused(device: Device) -> None:
+    mount = {"Type": "bind", "Source": "/evil", "Destination": "/opt/edge", "Mode": "ro", "RW": False}
+    device.container["Mounts"].append(mount)
+    assert "/evil is mounted over its /opt/edge" in broken(device, "containers")
+
+
+def test_a_worker_started_as_its_role_does_is_trusted(device: Device) -> None:
+    folders = ["/run/edge-job", *(f"/var/lib/edge/{name}" for name in ("data", "models", "checkpoints", "state"))]
+    image = device.images[0]
+    image["Config"] = {"User": "edge", "Env": ["PATH=/opt/edge/bin"], "Entrypoint": ["entrypoint"], "WorkingDir": ""}
+    given = ["EDGE_SSH_ADDRESS=192.0.2.11", "EDGE_SSH_PORT=2222", f"EDGE_IMAGE_DIGEST={image['RepoDigests'][0]}"]
+    worker = {
+        "Id": "2",
+        "Image": image["Id"],
+        "Name": "/edge-worker",
+        "Config": {
+            **image["Config"],
+            "Image": image["RepoDigests"][0],
+            "Env": [*given, "PATH=/opt/edge/bin"],
+            "Cmd": [],
+        },
+        "HostConfig": {"Privileged": False, "CapAdd": None, "Devices": []},
+        "Mounts": [{"Type": "bind", "Source": f"/device{folder}", "Destination": folder} for folder in folders],
+    }
+    device.containers.append(worker)
+    code, links = device.found()
+    assert code == 0, links
+
+
+def test_the_model_is_read_through_the_innermost_mount(device: Device) -> None:
+    inner = device.folder / "inner"
+    inner.mkdir()
+    (inner / "model.tar").write_bytes(b"altered")
+    outer, folder = device.container["Mounts"][0], f"/models/{device.model[7:]}"
+    device.container["Mounts"].append({**outer, "Source": str(inner), "Destination": folder})
+    (device.models / device.model[7:]).mkdir()
+    (device.models / device.model[7:] / "model.tar").write_bytes(b"model")
+    file = f"EDGE_MODEL_FILE={folder}/model.tar"
+    device.container["Config"]["Env"] = [file, f"EDGE_MODEL_DIGEST={device.model}"]
+    code, links = device.found()
+    assert (code, links["model"][0]) == (1, "broken")
+    assert f"{inner / 'model.tar'} has the digest" in links["model"][1]
+
+
 def test_an_image_of_the_release_by_another_images_digest_is_refused(device: Device) -> None:
     """The worker's digest is no digest of the predictor."""
     device.write(SITE, device.release(predictor=device.images[0]["RepoDigests"][0].partition("@")[2]))
