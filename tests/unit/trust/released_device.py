@@ -25,18 +25,30 @@ WORKER = {
         "registry.edge.lab:5000/edge/worker@sha256:6e45c266611d22d56422d66277fc34b475248e51d7e15dc5ae8a75b0f917f85e"
     ],
 }
-PREDICTOR = {
+PREDICTOR: dict[str, Any] = {
     "Id": "sha256:36f8cee1a7793e6c45676cef4d0ab62f4d9f93b85d792e20e81c7d3ac8ffab9f",
     "RepoTags": [],
     "RepoDigests": [
         "registry.edge.lab:5000/edge/predictor@sha256:03dec150a683ff60f78f928096abdda9524909968d95fa916530d7fead37ed29"
     ],
+    "Config": {
+        "User": "edge",
+        "Env": ["PATH=/opt/edge/bin:/usr/local/bin:/usr/bin:/bin"],
+        "Cmd": None,
+        "WorkingDir": "",
+        "Entrypoint": ["python", "-m", "edge_training.predictor"],
+    },
 }
 CONTAINER = {
     "Id": "5d4af25b92a2eb4a5c96ca53775f9f4021070bc71d0274417eec996d06f55f33",
     "Image": PREDICTOR["Id"],
     "Name": "/edge-predictor",
-    "Config": {"Image": PREDICTOR["RepoDigests"][0], "Env": ["PATH=/opt/edge/bin:/usr/local/bin:/usr/bin:/bin"]},
+    "Config": {
+        **copy.deepcopy(PREDICTOR["Config"]),
+        "Image": PREDICTOR["RepoDigests"][0],
+        "Healthcheck": {"Test": ["CMD", "ready"], "Interval": 10000000000},
+    },
+    "HostConfig": {"Privileged": False, "CapAdd": None, "CapDrop": ["ALL"], "Devices": []},
     "Mounts": [{"Type": "bind", "Source": "", "Destination": "/models", "Mode": "ro", "RW": False}],
 }
 DOCKER = """\

@@ -288,13 +288,28 @@ def test_many_differences_are_counted(device: Device) -> None:
 # release
 
 
-@pytest.mark.parametrize("field", ["images.predictor", "model"])
-def test_a_release_without_a_digest_is_refused_by_its_field(device: Device, field: str) -> None:
-    name = field.rpartition(".")[2]
-    digest = next(line for line in device.release(**{name: "XXX"}).splitlines(keepends=True) if "XXX" in line)
-    device.write(SITE, device.release(**{name: "XXX"}).replace(digest, ""))
+def leave_out(device: Device, name: str) -> None:
+    """Commit a release that names no digest for this image, or for the model."""
+    device.write(SITE, device.release(**{name: "XXX"}).replace("digest: XXX", ""))
     device.commit()
-    assert broken(device, "release") == f"{SITE}: edge_release.{field}.digest is not set"
+
+
+def test_a_release_without_a_digest_is_refused_by_its_field(device: Device) -> None:
+    leave_out(device, "predictor")
+    assert broken(device, "release") == f"{SITE}: edge_release.images.predictor.digest is not set"
+
+
+def test_before_the_first_model_is_pinned_the_rest_is_asked_for(device: Device) -> None:
+    leave_out(device, "model")
+    device.containers = []
+    code, links = device.found()
+    assert code == 0
+    assert links["release"][1] == "2026.11: 2 images by digest, no model yet"
+
+
+def test_a_release_without_a_model_lets_none_be_served(device: Device) -> None:
+    leave_out(device, "model")
+    assert "which the release does not name" in broken(device, "model")
 
 
 def test_a_digest_that_is_none_is_refused(device: Device) -> None:
@@ -357,6 +372,82 @@ def test_a_container_of_whatever_name_is_refused_unless_the_site_allows_it(devic
     device.containers.append({**miner, "Config": {"Image": "miner:latest", "Env": None}})
     assert "miner runs miner:latest" in broken(device, "containers")
     assert device.found("--other-container", "miner")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value", "said"),
+    [
+        (
+            "Config",
+            "Entrypoint",
+            ["sh"],
+            "Entrypoint is ['sh'], the image's is ['python', '-m', 'edge_training.predictor']",
+        ),
+        ("Config", "Cmd", ["--help"], "Cmd is ['--help'], the image's is None"),
+        ("Config", "User", "root", "User is root, the image's is edge"),
+        ("Config", "WorkingDir", "/models", "WorkingDir is /models"),
+        ("Config", "Healthcheck", {"Test": ["CMD-SHELL", "sh /models/x"]}, "the health check runs ['CMD-SHELL',"),
+        ("HostConfig", "Privileged", True, "it is privileged"),
+        ("HostConfig", "CapAdd", ["SYS_ADMIN"], "it has the capabilities SYS_ADMIN"),
+        ("HostConfig", "Devices", [{"PathOnHost": "/dev/sda"}], "it has the devices /dev/sda"),
+    ],
+)
+def test_a_released_image_that_is_told_to_do_otherwise_is_refused(
+    device: Device, part: str, field: str, value: object, said: str
+) -> None:
+    device.container[part][field] = value
+    found = broken(device, "containers")
+    assert f"was not started as it is: {said}" in found
+
+
+@pytest.mark.parametrize("variable", ["PATH=/models", "LD_PRELOAD=/models/x.so", "PYTHONPATH=/models"])
+def test_a_variable_that_changes_what_the_program_is_is_refused(device: Device, variable: str) -> None:
+    device.container["Config"]["Env"].append(variable)
+    assert f"the variable {variable.partition('=')[0]} is not the image's" in broken(device, "containers")
+
+
+def test_a_folder_over_the_images_own_programs_is_refused(device: Device) -> None:
+    mount = {"Type": "bind", "Source": "/evil", "Destination": "/opt/edge", "Mode": "ro", "RW": False}
+    device.container["Mounts"].append(mount)
+    assert "/evil is mounted over its /opt/edge" in broken(device, "containers")
+
+
+def test_a_worker_started_as_its_role_does_is_trusted(device: Device) -> None:
+    folders = ["/run/edge-job", *(f"/var/lib/edge/{name}" for name in ("data", "models", "checkpoints", "state"))]
+    image = device.images[0]
+    image["Config"] = {"User": "edge", "Env": ["PATH=/opt/edge/bin"], "Entrypoint": ["entrypoint"], "WorkingDir": ""}
+    given = ["EDGE_SSH_ADDRESS=192.0.2.11", "EDGE_SSH_PORT=2222", f"EDGE_IMAGE_DIGEST={image['RepoDigests'][0]}"]
+    worker = {
+        "Id": "2",
+        "Image": image["Id"],
+        "Name": "/edge-worker",
+        "Config": {
+            **image["Config"],
+            "Image": image["RepoDigests"][0],
+            "Env": [*given, "PATH=/opt/edge/bin"],
+            "Cmd": [],
+        },
+        "HostConfig": {"Privileged": False, "CapAdd": None, "Devices": []},
+        "Mounts": [{"Type": "bind", "Source": f"/device{folder}", "Destination": folder} for folder in folders],
+    }
+    device.containers.append(worker)
+    code, links = device.found()
+    assert code == 0, links
+
+
+def test_the_model_is_read_through_the_innermost_mount(device: Device) -> None:
+    inner = device.folder / "inner"
+    inner.mkdir()
+    (inner / "model.tar").write_bytes(b"altered")
+    outer, folder = device.container["Mounts"][0], f"/models/{device.model[7:]}"
+    device.container["Mounts"].append({**outer, "Source": str(inner), "Destination": folder})
+    (device.models / device.model[7:]).mkdir()
+    (device.models / device.model[7:] / "model.tar").write_bytes(b"model")
+    file = f"EDGE_MODEL_FILE={folder}/model.tar"
+    device.container["Config"]["Env"] = [file, f"EDGE_MODEL_DIGEST={device.model}"]
+    code, links = device.found()
+    assert (code, links["model"][0]) == (1, "broken")
+    assert f"{inner / 'model.tar'} has the digest" in links["model"][1]
 
 
 def test_an_image_of_the_release_by_another_images_digest_is_refused(device: Device) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,22 +16,29 @@ from typing import Any
 import pytest
 from released_device import CHECKOUT, PREDICTOR, WORKER, Device
 
-IMAGES = {
-    name: {"digest": image["RepoDigests"][0].partition("@")[2]}
-    for name, image in (("worker", WORKER), ("predictor", PREDICTOR))
-}
+RELEASED = [image["RepoDigests"][0] for image in (WORKER, PREDICTOR)]
+OTHER = f"registry.edge.lab:5000/edge/worker@sha256:{'e' * 64}"
+Tasks = list[dict[str, Any]]
 
 
-def play(device: Device, *parts: str, role: str = "trust", **variables: Any) -> subprocess.CompletedProcess[str]:
-    """Run parts of a role, each by the name of its file of tasks."""
-    tasks = [
-        {"name": part, "ansible.builtin.import_role": {"name": f"edge.rack.{role}", "tasks_from": part}}
-        for part in parts
-    ]
-    book = device.folder / "play.yml"
-    book.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
-    given = {
-        "ansible_connection": "local",
+def role(part: str, name: str = "trust", **variables: Any) -> dict[str, Any]:
+    """A task that runs a part of a role, by the name of its file of tasks."""
+    return {
+        "name": part,
+        "ansible.builtin.import_role": {"name": f"edge.rack.{name}", "tasks_from": part},
+        "vars": variables,
+    }
+
+
+def refused(part: str, name: str = "trust", **variables: Any) -> dict[str, Any]:
+    """The same, which has to fail."""
+    unexpected = {"name": "Nothing was refused", "ansible.builtin.command": "false", "ignore_errors": True}
+    task = {"name": "refused", "ansible.builtin.debug": {"msg": f"refused: {part}"}}
+    return {"block": [role(part, name, **variables), unexpected], "rescue": [task]}
+
+
+def settings(device: Device) -> dict[str, Any]:
+    return {
         "ansible_python_interpreter": sys.executable,
         "edge_controller_dir": str(device.folder / "controller"),
         "trust_signers": [{"name": "alice", "key": (device.folder / "alice.pub").read_text()}],
@@ -40,11 +48,20 @@ def play(device: Device, *parts: str, role: str = "trust", **variables: Any) -> 
         "trust_program": str(device.folder / "edge-trust"),
         "trust_site_dir": str(device.checkout),
         "trust_checkout": str(device.folder / "checkout"),
-        "release_images": IMAGES,
-        **variables,
     }
-    return subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", book, "-e", json.dumps(given)],
+
+
+def run(device: Device, book: Path, *options: str, groups: tuple[str, ...] = (), **variables: Any) -> tuple[int, str]:
+    """Run a playbook on this machine; its exit code, and what it said in one line."""
+    host = {"ansible_connection": "local"}
+    inventory = device.folder / "hosts.json"
+    hosts = {"localhost": host, "nuc-001": {**host, "ansible_host": "127.0.0.1"}}
+    children = {group: {"hosts": {"nuc-001": None}} for group in groups}
+    inventory.write_text(
+        json.dumps({"all": {"hosts": hosts, "vars": {**settings(device), **variables}, "children": children}})
+    )
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, book, *options],
         cwd=CHECKOUT,
         env={**os.environ, **device.environment, "ANSIBLE_NOCOLOR": "1"},
         stdin=subprocess.DEVNULL,
@@ -53,59 +70,90 @@ def play(device: Device, *parts: str, role: str = "trust", **variables: Any) -> 
         timeout=200,
         check=False,
     )
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+def play(device: Device, *tasks: dict[str, Any]) -> tuple[int, str]:
+    book = device.folder / "play.yml"
+    book.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    return run(device, book)
 
 
 def test_the_role_installs_what_proves_the_release_and_refuses_another(device: Device) -> None:
     # Models lie elsewhere on this machine, so none is on this device.
     device.containers = []
     device.verify()
-    done = play(device, "main", "verify", "release", trust_model_digest=device.model)
-    assert done.returncode == 0, done.stdout + done.stderr
-    other = {**IMAGES, "worker": {"digest": f"sha256:{'e' * 64}"}}
-    done = play(device, "main", "release", release_images=other)
-    said = " ".join(done.stdout.split())
-    assert "changed=0 " in said
-    assert "failed=1 " in said
-    assert f"edge_release.images.worker is sha256:{'e' * 64} in this run, but the signed release on localhost" in said
-    (device.folder / "checkout/ansible.cfg").write_text("")
-    done = play(device, "verify")
-    assert done.returncode != 0
-    assert "files broken: ansible.cfg is not in the commit. To do: look at them" in " ".join(done.stdout.split())
+    beside = {"ansible.builtin.copy": {"content": "", "dest": "{{ trust_checkout }}/ansible.cfg", "mode": "0644"}}
+    code, said = play(
+        device,
+        role("main"),
+        role("verify"),
+        role("release", trust_images=RELEASED, trust_model_digest=device.model),
+        refused("release", trust_images=[OTHER]),
+        refused("release", trust_images=RELEASED, trust_model_digest=f"sha256:{'f' * 64}"),
+        beside,
+        refused("verify"),
+    )
+    assert code == 0, said
+    assert "rescued=3 ignored=0" in said
+    assert f"{OTHER} is about to run, but the signed release on localhost" in said
+    assert f"The model sha256:{'f' * 64} is not the one that the signed release on localhost" in said
+    assert "files broken: ansible.cfg is not in the commit. To do: look at them" in said
 
 
-def test_a_signer_that_would_admit_others_is_refused(device: Device) -> None:
-    done = play(device, "signers", trust_signers=[{"name": "al*", "key": "ssh-ed25519 AAAA"}])
-    assert done.returncode != 0
-    assert "al* is no signer" in " ".join(done.stdout.split())
+def test_what_would_admit_others_or_names_no_digest_is_refused(device: Device) -> None:
+    release = {"images": {"worker": {"tag": "0.1.0"}}, "model": {"digest": "sha256:released"}}
+    code, said = play(
+        device,
+        refused("signers", trust_signers=[{"name": "al*", "key": "ssh-ed25519 AAAA"}]),
+        refused(
+            "main",
+            "release",
+            edge_registry="registry.invalid:5000",
+            release_registry_account={"name": "rack", "password": "hidden"},
+            edge_release=release,
+        ),
+        refused("model", "predictor", predictor_model_digest="sha256:other", edge_release=release),
+    )
+    assert code == 0, said
+    assert "rescued=3 ignored=0" in said
+    assert "al* is no signer" in said
+    assert "edge_release.images.worker.digest is not set for localhost" in said
+    assert (
+        "predictor_model_digest is sha256:other for localhost, but edge_release.model.digest is sha256:released" in said
+    )
 
 
 @pytest.mark.parametrize(
-    ("role", "part", "variables", "message"),
+    ("playbook", "groups", "variable"),
     [
-        (
-            "release",
-            "main",
-            {
-                "edge_registry": "registry.invalid:5000",
-                "release_registry_account": {"name": "rack", "password": "hidden"},
-                "edge_release": {"images": {"worker": {"tag": "0.1.0"}}},
-            },
-            "edge_release.images.worker.digest is not set for localhost",
-        ),
-        (
-            "predictor",
-            "model",
-            {
-                "predictor_model_digest": "sha256:other",
-                "edge_release": {"images": {}, "model": {"digest": "sha256:released"}},
-            },
-            "predictor_model_digest is sha256:other for localhost, but edge_release.model.digest is sha256:released",
-        ),
+        ("serve", ("devices", "status_deployed"), "predictor_image"),
+        ("train", ("trainers", "status_deployed"), "training_worker_image"),
     ],
 )
-def test_what_the_release_does_not_name_by_digest_is_not_deployed(
-    device: Device, role: str, part: str, variables: dict[str, Any], message: str
+def test_where_signers_are_named_what_they_did_not_sign_does_not_run(
+    device: Device, playbook: str, groups: tuple[str, ...], variable: str
 ) -> None:
-    done = play(device, part, role=role, **variables)
-    assert done.returncode != 0
-    assert message in " ".join(done.stdout.split())
+    """Nobody asks for it, and the image is given by hand: it is that reference which is held against the release."""
+    device.verify()
+    program = device.folder / "edge-trust"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m edge_trust.cli "$@"\n')
+    program.chmod(0o755)
+    images = {
+        name: {"tag": "0.1.0", "digest": text.partition("@")[2]}
+        for name, text in zip(("worker", "predictor"), RELEASED, strict=True)
+    }
+    code, said = run(
+        device,
+        CHECKOUT / f"playbooks/{playbook}.yml",
+        f"--extra-vars={json.dumps({variable: OTHER, 'ansible_become': False})}",
+        groups=groups,
+        trust_config_dir=str(device.folder),
+        trust_checkout=str(device.checkout),
+        edge_registry="registry.edge.lab:5000",
+        release_registry_account={"name": "rack", "password": "hidden"},
+        edge_release={"name": "2026.11", "images": images, "model": {"task": "digits", "digest": device.model}},
+    )
+    assert code != 0
+    assert f"{OTHER} is about to run, but the signed release on nuc-001" in said
+    assert not re.search(r"TASK \[edge.rack.(predictor|training_worker) ", said)

@@ -11,6 +11,7 @@ from typing import Any
 from .engine import Engine, Reference
 from .links import BrokenLinkError
 from .release import Release
+from .start import differences
 
 DEPLOY = "deploy the release again (edge.rack.serve, edge.rack.train), which pulls by digest"
 
@@ -36,13 +37,8 @@ def check_images(engine: Engine, release: Release) -> str:
 
 
 def check_containers(engine: Engine, release: Release, others: Collection[str]) -> str:
-    """Say what runs; BrokenLinkError names each container that runs anything but a released image."""
-    images = {
-        image["Id"]: {
-            found for found in map(Reference.parse, image["RepoDigests"] or []) if _is_released(found, release)
-        }
-        for image in engine.images
-    }
+    """Say what runs; BrokenLinkError names each container that runs anything but a released image as it is."""
+    images = {image["Id"]: image for image in engine.images}
     names: list[str] = []
     wrong: list[str] = []
     for container in engine.containers:
@@ -50,7 +46,7 @@ def check_containers(engine: Engine, release: Release, others: Collection[str]) 
         if name in others:
             continue
         names.append(name)
-        if why := _foreign(container, images):
+        if why := _foreign(container, images.get(container["Image"], {}), release):
             wrong.append(f"{name} runs {container['Config']['Image']} ({container['Image'][:19]}), {why}")
     if wrong:
         raise BrokenLinkError(
@@ -59,13 +55,16 @@ def check_containers(engine: Engine, release: Release, others: Collection[str]) 
     return f"{', '.join(sorted(names))} by digest" if names else "nothing runs"
 
 
-def _foreign(container: dict[str, Any], images: dict[str, set[Reference]]) -> str:
-    released = images.get(container["Image"], set())
+def _foreign(container: dict[str, Any], image: dict[str, Any], release: Release) -> str:
+    known = map(Reference.parse, image.get("RepoDigests") or [])
+    released = [found for found in known if _is_released(found, release)]
     if not released:
         return "which is no image of the release"
     asked = Reference.parse(container["Config"]["Image"])
     if not any(asked.repository == found.repository and asked.digest == found.digest for found in released):
         return "an image of the release that was not started by its digest"
+    if changed := differences(container, image):
+        return f"an image of the release that was not started as it is: {', '.join(changed)}"
     return ""
 
 

@@ -59,7 +59,10 @@ def _altered(bundles: dict[Path, str]) -> Iterator[str]:
 
 def _on_device(container: dict[str, Any], file: str) -> Path | None:
     """Where a path of the container lies on the device."""
-    for mount in container["Mounts"]:
-        if PurePosixPath(file).is_relative_to(mount["Destination"]):
-            return Path(mount["Source"]) / PurePosixPath(file).relative_to(mount["Destination"])
-    return None
+    path = PurePosixPath(file)
+    mounts = [mount for mount in container["Mounts"] if path.is_relative_to(mount["Destination"])]
+    if not mounts:
+        return None
+    # One mount may lie within another: the innermost is what the container sees.
+    inner = max(mounts, key=lambda mount: len(PurePosixPath(mount["Destination"]).parts))
+    return Path(inner["Source"]) / path.relative_to(inner["Destination"])

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The edge.rack engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Link `release`: the commit's release file names every image, and the model, by digest."""
+"""Link `release`: the commit's release file names every image by digest, and the model once there is one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ PIN = "write the digests (playbook edge.rack.pin_release), commit signed (git co
 
 @dataclass
 class Release:
-    """What may be on a device. Several files (a group's own release) allow what any of them names."""
+    """What may be on a device. Several files (a group's own release) allow what any of them names.
+
+    Before the first training there is no model to name: then none may be served.
+    """
 
     names: list[str] = field(default_factory=list)
     images: dict[str, set[str]] = field(default_factory=dict)
@@ -35,7 +38,8 @@ class Release:
 
     def __str__(self) -> str:
         images = sum(map(len, self.images.values()))
-        return f"{', '.join(self.names)}: {images} images and {len(self.models)} model by digest"
+        models = f"and {len(self.models)} model by digest" if self.models else "by digest, no model yet"
+        return f"{', '.join(self.names)}: {images} images {models}"
 
 
 def read(repository: Repository, paths: Sequence[str]) -> Release:
@@ -76,7 +80,8 @@ def _add(release: Release, path: str, content: bytes) -> None:
         release.images.setdefault(str(name), set()).add(_digest(path, f"images.{name}", fields))
         if "tag" in fields:
             release.tags.setdefault(str(name), set()).add(str(fields["tag"]))
-    release.models.add(_digest(path, "model", model))
+    if model.get("digest") is not None:
+        release.models.add(_digest(path, "model", model))
 
 
 def _digest(path: str, where: str, fields: dict[str, Any]) -> str:
