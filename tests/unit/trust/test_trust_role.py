@@ -42,7 +42,7 @@ def settings(device: Device) -> dict[str, Any]:
         "ansible_python_interpreter": sys.executable,
         "edge_controller_dir": str(device.folder / "controller"),
         "trust_signers": [{"name": "alice", "key": (device.folder / "alice.pub").read_text()}],
-        "trust_packages": [],
+        "trust_packages": ["bash"],
         "trust_config_dir": str(device.folder / "etc"),
         "trust_library_dir": str(device.folder / "lib"),
         "trust_program": str(device.folder / "edge-trust"),
@@ -98,6 +98,8 @@ def test_the_role_installs_what_proves_the_release_and_refuses_another(device: D
     )
     assert code == 0, said
     assert "rescued=3 ignored=0" in said
+    # A mirror is asked only for what is missing.
+    assert re.search(r"What the program works with is installed\] \** skipping", said)
     assert f"{OTHER} is about to run, but the signed release on localhost" in said
     assert f"The model sha256:{'f' * 64} is not the one that the signed release on localhost" in said
     assert "files broken: ansible.cfg is not in the commit. To do: look at them" in said
