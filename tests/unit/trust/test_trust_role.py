@@ -42,7 +42,7 @@ def settings(device: Device) -> dict[str, Any]:
         "ansible_python_interpreter": sys.executable,
         "edge_controller_dir": str(device.folder / "controller"),
         "trust_signers": [{"name": "alice", "key": (device.folder / "alice.pub").read_text()}],
-        "trust_packages": [],
+        "trust_packages": ["bash"],
         "trust_config_dir": str(device.folder / "etc"),
         "trust_library_dir": str(device.folder / "lib"),
         "trust_program": str(device.folder / "edge-trust"),
@@ -73,10 +73,12 @@ def run(device: Device, book: Path, *options: str, groups: tuple[str, ...] = (),
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
-def play(device: Device, *tasks: dict[str, Any]) -> tuple[int, str]:
+def play(
+    device: Device, *tasks: dict[str, Any], options: tuple[str, ...] = (), hosts: str = "localhost", **variables: Any
+) -> tuple[int, str]:
     book = device.folder / "play.yml"
-    book.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
-    return run(device, book)
+    book.write_text(json.dumps([{"hosts": hosts, "gather_facts": False, "tasks": tasks}]))
+    return run(device, book, *options, **variables)
 
 
 def test_the_role_installs_what_proves_the_release_and_refuses_another(device: Device) -> None:
@@ -96,9 +98,32 @@ def test_the_role_installs_what_proves_the_release_and_refuses_another(device: D
     )
     assert code == 0, said
     assert "rescued=3 ignored=0" in said
+    # A mirror is asked only for what is missing.
+    assert re.search(r"What the program works with is installed\] \** skipping", said)
     assert f"{OTHER} is about to run, but the signed release on localhost" in said
     assert f"The model sha256:{'f' * 64} is not the one that the signed release on localhost" in said
     assert "files broken: ansible.cfg is not in the commit. To do: look at them" in said
+
+
+def test_a_new_commit_reaches_the_device_that_lacks_it_though_the_first_has_it(device: Device) -> None:
+    checkouts = device.folder / "checkouts"
+    device.git("clone", "--quiet", str(device.checkout), str(checkouts / "localhost"), at=device.folder)
+    code, said = play(
+        device,
+        role("checkout"),
+        hosts="all",
+        trust_checkout=f"{checkouts}/{{{{ inventory_hostname }}}}",
+    )
+    assert code == 0, said
+    there = (device.git("rev-parse", "HEAD", at=checkouts / name) for name in ("localhost", "nuc-001"))
+    assert set(there) == {device.git("rev-parse", "HEAD")}
+
+
+def test_check_mode_says_that_the_site_would_be_bundled_and_bundles_nothing(device: Device) -> None:
+    code, said = play(device, role("checkout"), options=("--check",))
+    assert code == 0, said
+    assert re.search(r"Site is bundled\] \**\s?changed", said)
+    assert not (device.folder / "controller").exists()
 
 
 def test_what_would_admit_others_or_names_no_digest_is_refused(device: Device) -> None:
