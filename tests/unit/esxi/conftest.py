@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ from esxi_host import PASSWORD, USER, EsxiHost
 
 from lab import esxi
 from tests.unit import collection
+from tests.unit.module_runs import RunModule, runner
 
 collection.find()
-
-RunModule = Callable[..., dict[str, Any]]
 
 
 @dataclass
@@ -114,28 +112,5 @@ def own_host(request: pytest.FixtureRequest, binary: Path, tmp_path: Path) -> It
 
 @pytest.fixture
 def run_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunModule:
-    """Run a module's main() as Ansible does; the result is what it prints, secrets blanked."""
-    from ansible.module_utils import _internal, basic
-    from ansible.module_utils.common import warnings
-
-    # Where another test has loaded the controller's side of Ansible, warnings would go to its display.
-    monkeypatch.setattr(_internal, "is_controller", False)
-    for name in ("HOST", "USER", "PASSWORD", "PORT", "VALIDATE_CERTS"):
-        monkeypatch.delenv("VMWARE_" + name, raising=False)
-
-    def run(module: Any, check: bool = False, **options: Any) -> dict[str, Any]:
-        options = {
-            **options,
-            "_ansible_check_mode": check,
-            "_ansible_diff": True,
-            "_ansible_remote_tmp": "/tmp",
-        }
-        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": options}).encode())
-        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
-        monkeypatch.setattr(sys, "argv", [module.__name__])
-        monkeypatch.setattr(warnings, "_global_warnings", {})
-        with pytest.raises(SystemExit):
-            module.main()
-        return json.loads(capsys.readouterr().out)
-
-    return run
+    names = ("HOST", "USER", "PASSWORD", "PORT", "VALIDATE_CERTS")
+    return runner(monkeypatch, capsys, unset=(f"VMWARE_{name}" for name in names))

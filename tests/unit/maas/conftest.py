@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ from maas_contract import VERSIONS
 from maas_region import API_KEY, Region, serve, settings
 
 from tests.unit import collection
+from tests.unit.module_runs import RunModule, runner
 
 collection.find()
-
-RunModule = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(params=VERSIONS)
@@ -52,33 +50,8 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def run_module(region: Region, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunModule:
-    """Run a module's main() as Ansible does; the result is what it prints, secrets blanked."""
-    from ansible.module_utils import _internal, basic
-    from ansible.module_utils.common import warnings
-
-    # Where another test has loaded the controller's side of Ansible, warnings would go to its display.
-    monkeypatch.setattr(_internal, "is_controller", False)
-    for name in ("MAAS_URL", "MAAS_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run(module: Any, check: bool = False, **options: Any) -> dict[str, Any]:
-        options = {
-            "maas_url": region.url,
-            "maas_api_key": API_KEY,
-            **options,
-            "_ansible_check_mode": check,
-            "_ansible_diff": True,
-            "_ansible_remote_tmp": "/tmp",
-        }
-        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": options}).encode())
-        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
-        monkeypatch.setattr(sys, "argv", [module.__name__])
-        monkeypatch.setattr(warnings, "_global_warnings", {})
-        with pytest.raises(SystemExit):
-            module.main()
-        return json.loads(capsys.readouterr().out)
-
-    return run
+    names = ("MAAS_URL", "MAAS_API_KEY")
+    return runner(monkeypatch, capsys, unset=names, maas_url=region.url, maas_api_key=API_KEY)
 
 
 @pytest.fixture

@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.debian import program
 from tests.unit import collection
 
 collection.find()
@@ -34,7 +33,6 @@ from ansible_collections.edge.rack.plugins.module_utils.registry.settings import
 from ansible_collections.edge.rack.plugins.module_utils.registry.storage import Storage  # noqa: E402
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-KEPT = CHECKOUT / "tests" / "output" / "docker-registry"
 CONFIG = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
 LAYER = ("application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.docker.image.rootfs.diff.tar.gzip")
 OCI, DOCKER = 0, 1
@@ -60,25 +58,6 @@ echo $! > pid
 """
 
 
-def program() -> str:
-    """The registry's program: the machine's, else that of Debian's package, unpacked and not installed."""
-    installed = shutil.which("docker-registry")
-    if installed:
-        return installed
-    unpacked = KEPT / "usr" / "bin" / "docker-registry"
-    KEPT.mkdir(parents=True, exist_ok=True)
-    with (KEPT / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not unpacked.exists():
-            log = {"stdout": subprocess.DEVNULL, "check": True, "cwd": KEPT, "timeout": 300}
-            subprocess.run(["apt-get", "update", "-q"], **log)
-            subprocess.run(["apt-get", "download", "-q", "docker-registry"], **log)
-            (package,) = KEPT.glob("docker-registry_*.deb")
-            subprocess.run(["dpkg", "-x", package.name, "unpacking"], **log)
-            shutil.move(KEPT / "unpacking" / "usr", KEPT / "usr")
-    return str(unpacked)
-
-
 def free_port() -> int:
     """Below the ports that the kernel gives out, so that nobody takes it while the registry restarts."""
     while True:
@@ -93,6 +72,7 @@ class Rack:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.program = str(program("docker-registry", "usr/bin/docker-registry"))
         self.url = f"http://127.0.0.1:{free_port()}"
         self.records = folder / "records"
         self.storage = Storage(str(folder / "storage"))
@@ -112,7 +92,7 @@ class Rack:
         }
         (folder / "config.yml").write_text(json.dumps(config))
         systemctl = folder / "bin" / "systemctl"
-        systemctl.write_text(SYSTEMCTL.format(folder=folder, program=program()))
+        systemctl.write_text(SYSTEMCTL.format(folder=folder, program=self.program))
         systemctl.chmod(0o755)
         self.settings()
 
@@ -126,7 +106,7 @@ class Rack:
             "keep_pushed_seconds": 0,
             "storage": str(self.folder / "storage"),
             "config": str(self.folder / "config.yml"),
-            "program": program(),
+            "program": self.program,
             "lock": str(self.folder / "state" / "clean.lock"),
             "state": str(self.folder / "state"),
             "switch": str(self.folder / "run" / "cleaning"),
