@@ -26,3 +26,5 @@ bench:      ## what things cost, side by side; the report is in .bench/
 	@.venv/bin/python -m tests.benchmarks.esxi_calls
 	@.venv/bin/python -m tests.benchmarks.maas_inventory
 	@.venv/bin/python -m tests.benchmarks.registry_pulls
+	@.venv/bin/python -m tests.benchmarks.predictor
+	@.venv/bin/python -m tests.benchmarks.pull_cost

@@ -19,7 +19,22 @@ import docker
 import httpx
 from docker.errors import DockerException
 
-from lab import down, engine, esxi, host, images, machine, preflight, rack, report, rootfs, secrets, site, wheelhouse
+from lab import (
+    down,
+    engine,
+    esxi,
+    host,
+    images,
+    machine,
+    preflight,
+    rack,
+    release,
+    report,
+    rootfs,
+    secrets,
+    site,
+    wheelhouse,
+)
 from lab.metal.guests import CACHE_IN_GUEST
 from lab.progress import Progress
 from lab.settings import LabError, Settings, from_environment, own
@@ -27,37 +42,47 @@ from lab.settings import LabError, Settings, from_environment, own
 
 def up(settings: Settings, progress: Progress) -> None:
     with progress.phase("machine"):
+        url = engine.answering()
+        # Before anything is said of the other subnet: whether that is free does not matter.
+        if url is not None:
+            with engine.connect(url) as client:
+                rack.refuse_moving(client, settings)
         preflight.check(settings)
         own(settings.state)
         own(settings.cache)
         for text in host.raise_kernel_limits():
             progress.say(f"kernel: {text}")
-        url = engine.answering()
         with progress.working("packages of the machine"):
             installed = host.install_packages(settings, engine_answers=url is not None)
         if installed:
             progress.say(f"installed {', '.join(installed)}")
-        if url is None:
+        secrets.ensure(settings)
+    with engine.in_use():
+        if (url := engine.answering()) is None:
             url = engine.start()
             progress.say(f"started a Docker Engine at {url}")
-        secrets.ensure(settings)
-    with engine.connect(url) as client:
-        rack.refuse_foreign(client, settings)
-        rack.refuse_shrinking(settings)
-        with progress.phase("bases"):
-            nuc_image, simulators_image = _bases(settings, progress, client, url)
-        with progress.phase("rack"):
-            rack.ensure_network(client, settings)
-            rack.ensure_metal(client, settings, url, nuc_image, simulators_image)
-            for name in rack.drop_outdated_vms(client, settings, {nuc_image, simulators_image}):
-                progress.say(f"VM {name} is off: its system is older than this checkout's")
-            if rack.ensure_esxi(client, settings, simulators_image):
-                progress.say(f"the ESXi host ({settings.esxi_edition} edition) is on at {settings.esxi_address}")
-            racked = rack.rack_devices(client, settings)
-            if racked:
-                progress.say(f"switched on {len(racked)} devices: {racked[0]} .. {racked[-1]}")
+        with engine.connect(url) as client:
+            rack.refuse_foreign(client, settings)
+            rack.refuse_shrinking(settings)
+            with progress.phase("bases"):
+                nuc_image, simulators_image = _bases(settings, progress, client, url)
+            with progress.phase("rack"):
+                rack.ensure_network(client, settings)
+                rack.ensure_metal(client, settings, url, nuc_image, simulators_image)
+                for name in rack.drop_outdated_vms(client, settings, {nuc_image, simulators_image}):
+                    progress.say(f"VM {name} is off: its system is older than this checkout's")
+                if rack.ensure_esxi(client, settings, simulators_image):
+                    progress.say(f"the ESXi host ({settings.esxi_edition} edition) is on at {settings.esxi_address}")
+                racked = rack.rack_devices(client, settings)
+                if racked:
+                    progress.say(f"switched on {len(racked)} devices: {racked[0]} .. {racked[-1]}")
     run = site.run(settings)
-    result = report.write(settings, run, {**progress.phases, **run.phases})
+    with progress.phase("release"):
+        if commit := release.publish(settings):
+            progress.say(f"released as commit {commit[:12]}; every device takes it now, and from now on by itself")
+            release.converge(settings)
+        status = release.status(settings)
+    result = report.write(settings, run, {**progress.phases, **run.phases}, status)
     print(report.show(result, progress.total))
 
 
@@ -69,11 +94,14 @@ def _bases(settings: Settings, progress: Progress, client: docker.DockerClient, 
             base_archive = rootfs.base(settings)
             base_image = images.ensure_base(client, settings)
         with progress.working("the Python packages of the images"):
-            predictor_wheels = wheelhouse.predictor(settings)
+            wheels = {
+                "predictor_wheels": wheelhouse.predictor(settings),
+                "manager_wheels": wheelhouse.manager(settings),
+            }
         with progress.working("the worker's packages; Horovod is built from source, once, in about 3 minutes"):
-            worker_wheels = wheelhouse.worker(settings, url, base_image)
+            wheels["worker_wheels"] = wheelhouse.worker(settings, url, base_image)
         progress.say("the images' base and packages are there")
-        return {"base_archive": base_archive, "worker_wheels": worker_wheels, "predictor_wheels": predictor_wheels}
+        return {"base_archive": base_archive, **wheels}
 
     def devices() -> tuple[str, str]:
         with progress.working("the devices' operating system, from Debian's packages"):
@@ -81,6 +109,9 @@ def _bases(settings: Settings, progress: Progress, client: docker.DockerClient, 
             nuc_image = images.ensure_nuc(client, settings)
         with progress.working("the simulators' image; the ESXi host's is compiled once"):
             simulators_image = images.ensure_simulators(client, url, settings, nuc_image)
+        with progress.working("the Python packages of the control VM and of devices"):
+            wheelhouse.control(settings)
+            wheelhouse.agent(settings)
         progress.say("the devices' operating system and the simulators are there")
         return nuc_image, simulators_image
 
@@ -91,7 +122,9 @@ def _bases(settings: Settings, progress: Progress, client: docker.DockerClient, 
     paths: dict[str, Any] = {
         name: f"{CACHE_IN_GUEST}/{path.relative_to(settings.cache)}" for name, path in sources.items()
     }
+    paths["control_wheels"] = str(wheelhouse.control(settings))
     paths["nuc_archive"] = str(rootfs.nuc(settings))
+    paths["agent_wheels"] = str(wheelhouse.agent(settings))
     paths["disks"] = {system: str(esxi.disk_image(settings, system)) for system in esxi.SYSTEMS}
     (settings.state / "sources.json").write_text(json.dumps(paths, indent=2) + "\n")
     return vm_images
@@ -102,7 +135,7 @@ def main() -> int:
         prog="python -m lab", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("verb", choices=("up", "down", "purge", "machine"))
-    parser.add_argument("names", nargs="*", default=["machine"], help="of machines, for the verb machine")
+    parser.add_argument("names", nargs="*", default=["machine"], help="of machines, for the verb machine: NAME[:DISK]")
     args = parser.parse_args()
     verb = args.verb
     progress = Progress()

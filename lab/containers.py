@@ -14,7 +14,10 @@ LABEL = "edge.lab"  # every container, network, volume and image of a lab carrie
 
 @dataclass(frozen=True)
 class Spec:
-    """One container with its place in the rack's network. `volumes`: name or path -> path[:mode]."""
+    """One container with its place in the rack's network. `volumes`: name or path -> path[:mode].
+
+    `devices`: paths such as /dev/loop0, the same inside.
+    """
 
     name: str
     image: str
@@ -25,6 +28,7 @@ class Spec:
     aliases: tuple[str, ...] = ()
     mac: str | None = None
     volumes: dict[str, str] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     entrypoint: tuple[str, ...] | None = None
     restart: bool = False
@@ -43,6 +47,7 @@ def create(client: docker.DockerClient, spec: Spec, files: dict[str, str]) -> Co
     volumes = {**spec.volumes, **({"/sys/fs/cgroup": "/sys/fs/cgroup:rw"} if spec.machine else {})}
     host = api.create_host_config(
         binds=[f"{source}:{target}" for source, target in volumes.items()],
+        devices=list(spec.devices),
         restart_policy={"Name": "unless-stopped"} if spec.restart else None,
     )
     if spec.machine:

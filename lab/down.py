@@ -15,15 +15,16 @@ from lab.settings import ENGINE_DIR, Settings, disown
 
 def down(settings: Settings, progress: Progress) -> None:
     """Remove containers, volumes, network and state of this lab; the caches stay (see purge)."""
-    url = engine.answering()
-    if url is None and (ENGINE_DIR / "docker").exists():
-        url = engine.start()  # stopped, say by a restart of the machine, while the lab is still in it
-    if url is not None:
-        with engine.connect(url) as client:
-            rack.refuse_foreign(client, settings)
-            _remove(client, settings, progress)
-            others = client.containers.list(all=True, filters={"label": LABEL})
-        if not others:
+    with engine.in_use():
+        url = engine.answering()
+        if url is None and (ENGINE_DIR / "docker").exists():
+            url = engine.start()  # stopped, say by a restart of the machine, while the lab is still in it
+        if url is not None:
+            with engine.connect(url) as client:
+                rack.refuse_foreign(client, settings)
+                _remove(client, settings, progress)
+    with engine.left_alone() as alone:
+        if alone and not _others():
             if engine.stop_own():
                 progress.say("stopped the lab's Docker Engine")
             host.restore_kernel_limits()
@@ -44,6 +45,14 @@ def purge(settings: Settings, progress: Progress) -> None:
                 client.images.remove(image.id, force=True)
     disown(settings.cache)
     progress.say(f"removed {settings.cache}")
+
+
+def _others() -> bool:
+    url = engine.answering()
+    if url is None:
+        return False
+    with engine.connect(url) as client:
+        return bool(client.containers.list(all=True, filters={"label": LABEL}))
 
 
 def _remove(client: docker.DockerClient, settings: Settings, progress: Progress) -> None:

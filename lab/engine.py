@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import docker
@@ -21,6 +23,7 @@ OWN_SOCKET = f"unix://{ENGINE_RUN_DIR}/docker.sock"
 MACHINE_SOCKET = "unix:///var/run/docker.sock"
 PID_FILE = ENGINE_RUN_DIR / "docker.pid"
 LOG_FILE = ENGINE_DIR / "dockerd.log"
+LOCK_FILE = ENGINE_RUN_DIR / "lock"
 START_DEADLINE_SECONDS = 60
 
 
@@ -36,6 +39,28 @@ def answering() -> str | None:
 def connect(url: str) -> closing[docker.DockerClient]:
     """A client of the engine, closed when its `with` ends."""
     return closing(docker.DockerClient(base_url=url, timeout=600))
+
+
+@contextmanager
+def in_use() -> Iterator[None]:
+    """Until this ends no other lab takes the engine for one that nobody needs: machines are about to run in it."""
+    LOCK_FILE.parent.mkdir(parents=True, exist_ok=True)
+    with LOCK_FILE.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
+@contextmanager
+def left_alone() -> Iterator[bool]:
+    """True where no lab has the engine in use, and none will before this ends."""
+    LOCK_FILE.parent.mkdir(parents=True, exist_ok=True)
+    with LOCK_FILE.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def start() -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lab import engine
@@ -19,6 +22,7 @@ PROGRAMS = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "git": "git",
+    "rsync": "rsync",
 }
 
 # A hundred devices run a hundred systemds (inotify instances) in one flat network (neighbour table).
@@ -30,6 +34,7 @@ KERNEL_LIMITS = {
     "net/ipv4/neigh/default/gc_thresh3": 16384,
     "net/ipv4/ip_forward": 1,
 }
+APT_LOCK = Path("/run/lock/edge-lab-apt")
 LIMITS_BEFORE = ENGINE_DIR / "kernel-limits-before.json"
 
 
@@ -55,9 +60,18 @@ def install(packages: set[str], logs: Path) -> list[str]:
     log = logs / "packages.log"
     apt = {"DEBIAN_FRONTEND": "noninteractive"}
     patient = "-o=DPkg::Lock::Timeout=300"
-    run("apt-get", patient, "update", "-q", env=apt, log=log)
-    run("apt-get", patient, "install", "-q", "-y", "--no-install-recommends", *sorted(packages), env=apt, log=log)
+    with alone_with_apt():
+        run("apt-get", patient, "update", "-q", env=apt, log=log)
+        run("apt-get", patient, "install", "-q", "-y", "--no-install-recommends", *sorted(packages), env=apt, log=log)
     return sorted(packages)
+
+
+@contextmanager
+def alone_with_apt() -> Iterator[None]:
+    """One after the other: for the lock of its lists apt-get does not wait, and tests run beside a lab."""
+    with APT_LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _is_packaged(name: str) -> bool:

@@ -53,8 +53,11 @@ def refuse_shrinking(settings: Settings) -> None:
         )
 
 
-def ensure_network(client: docker.DockerClient, settings: Settings) -> None:
-    """The rack's network; its addresses are MAAS's to give, so the engine gives none."""
+def refuse_moving(client: docker.DockerClient, settings: Settings) -> None:
+    """A rack does not move to another subnet.
+
+    Raises LabError with the command that mends it.
+    """
     for network in client.networks.list(names=[settings.network]):
         subnets = [config["Subnet"] for config in network.attrs["IPAM"]["Config"]]
         if str(settings.subnet) not in subnets:
@@ -62,6 +65,11 @@ def ensure_network(client: docker.DockerClient, settings: Settings) -> None:
                 f"the rack's network is {', '.join(subnets)} and LAB_SUBNET says {settings.subnet}: a rack does not "
                 f"move; set LAB_SUBNET={subnets[0]}, or run `make lab-down` first"
             )
+
+
+def ensure_network(client: docker.DockerClient, settings: Settings) -> None:
+    """The rack's network; its addresses are MAAS's to give, so the engine gives none."""
+    if client.networks.list(names=[settings.network]):
         return
     pool = IPAMPool(subnet=str(settings.subnet), gateway=settings.gateway, iprange=f"{settings.address(252)}/30")
     try:

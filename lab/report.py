@@ -10,7 +10,7 @@ from lab.settings import LabError, Settings
 from lab.site import SiteRun
 
 
-def write(settings: Settings, site: SiteRun, phases: dict[str, float]) -> dict[str, Any]:
+def write(settings: Settings, site: SiteRun, phases: dict[str, float], status: list[dict[str, Any]]) -> dict[str, Any]:
     """Gather what the playbooks left in the state folder into result.json; returns its content."""
     images = _read(settings.state / "report" / "images.json")
     training = _read(settings.state / "report" / "training.json")
@@ -26,11 +26,13 @@ def write(settings: Settings, site: SiteRun, phases: dict[str, float]) -> dict[s
         "training": training,
         "model_digest": serving["model_digest"],
         "prediction": serving["prediction"],
+        "status": status,
         "changed": site.changed,
         "phases": phases,
         "addresses": {
             "MAAS": f"{settings.maas_url}/api/2.0/",
             "registry": f"https://{settings.address(11)}:5000/v2/",
+            "ARA": f"https://{settings.address(12)}:8444/",
             "predictor": serving["devices"][0]["predictor"],
         },
     }
@@ -62,6 +64,11 @@ def show(result: dict[str, Any], total: float) -> str:
         f"  digest     {result['model_digest']}",
         f"  prediction {prediction['value']} (truth {prediction['truth']}), right on "
         f"{prediction['devices_right']} of {prediction['devices']} devices",
+        "Devices by their own word",
+        *(
+            f"  {device['device']:<10} {device['outcome']:<12} {device['running'] or 'no release'}"
+            for device in result["status"]
+        ),
         "Addresses",
         *(f"  {name:<10} {url}" for name, url in result["addresses"].items()),
         "Time",

@@ -10,7 +10,7 @@ from lab.settings import Settings
 
 
 def ensure(settings: Settings) -> None:
-    """Make what is not there yet: MAAS's API key, the controllers' and ESXi's passwords, the SSH key of the lab."""
+    """Make what is not there yet: MAAS's API key, passwords, the lab's SSH key, and the key that signs releases."""
     settings.secrets.mkdir(parents=True, exist_ok=True)
     settings.secrets.chmod(0o700)
     # MAAS's API keys are three parts: consumer key, token key, token secret.
@@ -18,11 +18,15 @@ def ensure(settings: Settings) -> None:
         settings.secrets / "maas_api_key",
         ":".join(secrets.token_urlsafe(n).replace(":", "x") for n in (14, 14, 24)),
     )
-    for name in ("bmc_password", "esxi_password", "registry_push_password", "registry_pull_password"):
+    for name in (
+        *("bmc_password", "esxi_password", "registry_push_password", "registry_pull_password"),
+        *("control_node_controller_password", "control_node_reader_password", "backup_passphrase"),
+    ):
         _once(settings.secrets / name, secrets.token_urlsafe(18))
-    ssh_key = settings.secrets / "id_ed25519"
-    if not ssh_key.exists():
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"edge-{settings.name}", "-f", ssh_key)
+    for name in ("id_ed25519", "release_key"):
+        key = settings.secrets / name
+        if not key.exists():
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"edge-{settings.name}", "-f", key)
 
 
 def read(settings: Settings, name: str) -> str:

@@ -95,6 +95,8 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
     name = environ.get("LAB_NAME", "lab")
     if not re.fullmatch(r"[a-z][a-z0-9]{0,6}", name):
         raise LabError(f"LAB_NAME={name!r}: give one to seven lower-case letters and digits, a letter first")
+    if name == "cache":
+        raise LabError("LAB_NAME='cache' is how the images that all labs share are labelled: give another name")
     subnet_text = environ.get("LAB_SUBNET", "10.77.0.0/24")
     try:
         subnet = ipaddress.IPv4Network(subnet_text)

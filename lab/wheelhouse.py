@@ -32,6 +32,22 @@ def predictor(settings: Settings) -> Path:
     return _filled(settings, "predictor", [requirements], apart=[BILL_OF_MATERIALS])
 
 
+def manager(settings: Settings) -> Path:
+    """The wheels of the manager image."""
+    requirements = TRAINING / "images" / "manager-deps" / "requirements.txt"
+    return _filled(settings, "manager", [requirements], apart=[BILL_OF_MATERIALS])
+
+
+def control(settings: Settings) -> Path:
+    """The wheels of what runs on the control VM."""
+    return _filled(settings, "control", [CHECKOUT / "roles" / "control_node" / "files" / "requirements.txt"])
+
+
+def agent(settings: Settings) -> Path:
+    """The wheels that devices converge themselves with."""
+    return _filled(settings, "agent", [CHECKOUT / "roles" / "pull_agent" / "files" / "requirements.txt"])
+
+
 def worker(settings: Settings, docker_host: str, base_image: str) -> Path:
     """The wheels of the worker image, Horovod's among them.
 

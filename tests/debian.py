@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lab import cache
+from lab import cache, host
 
 UNPACKED = Path(__file__).resolve().parent / "output/debian"
 
@@ -28,7 +28,8 @@ def program(package: str, path: str) -> Path:
         download = ["apt-get", "download", "-q", package]
         done = subprocess.run(download, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         if done.returncode != 0:  # its lists are old
-            subprocess.run(["apt-get", "update", "-q"], stdout=subprocess.DEVNULL, check=True)
+            with host.alone_with_apt():
+                subprocess.run(["apt-get", "update", "-q"], stdout=subprocess.DEVNULL, check=True)
             subprocess.run(download, cwd=folder, stdout=subprocess.DEVNULL, check=True)
         for archive in folder.glob("*.deb"):
             subprocess.run(["dpkg-deb", "--extract", archive, folder], check=True)

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import shutil
 import socket
 import ssl
@@ -28,7 +29,7 @@ from tests.debian import program
 TEMPLATES = Path(__file__).resolve().parents[1] / "roles/registry/templates"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 START_SECONDS = 30
-PASSWORDS = {"push": "the-password-of-push", "pull": "the-password-of-pull"}
+PASSWORDS = {name: f"the-password-of-{name}" for name in ("push", "pull", "metrics")}
 
 
 def authority(folder: Path, *names: str) -> None:
@@ -98,7 +99,7 @@ class Server:
         )
         if self.cache_of:
             self._wait(self.port + 3)
-        self.run(program("docker-registry", "usr/bin/docker-registry"), "serve", self.folder / "config.yml")
+        self.run(distribution(), "serve", self.folder / "config.yml")
         self._wait(self.port + 1)
 
     def run(self, *argv: str | Path) -> None:
@@ -144,7 +145,7 @@ class Server:
     def _variables(self) -> dict[str, Any]:
         return {
             "ansible_managed": "as the role has it",
-            "registry_accounts": [{"name": "push", "rights": "push"}, {"name": "pull"}],
+            "registry_accounts": [{"name": name, "rights": name} for name in PASSWORDS],
             "registry_cache_account": {"name": "pull", "password": PASSWORDS["pull"]},
             "registry_cache_of": self.cache_of,
             "registry_cache_uplink_max_size": "1g",
@@ -152,6 +153,7 @@ class Server:
             "registry_dir": str(self.folder),
             "registry_host_name": self.name,
             "registry_http_secret": {"content": base64.b64encode(b"secret").decode()},
+            "registry_listen_address": "0.0.0.0",
             "registry_loopback_port": self.port + 1,
             "registry_port": self.port,
             "registry_state_dir": f"{self.folder}/state",
@@ -231,10 +233,18 @@ class Client:
         return {"digest": digest, "size": len(content)}
 
 
-def free_ports(count: int) -> int:
-    """The first of so many neighbouring ports that nobody listens on; other processes look elsewhere."""
-    for attempt in range(200):
-        first = 20000 + (os.getpid() * 7 + attempt * 13) % 1000 * 10
+def distribution() -> Path:
+    """Debian's program."""
+    return program("docker-registry", "usr/bin/docker-registry")
+
+
+def free_ports(count: int = 1) -> int:
+    """The first of so many neighbouring ports that nobody listens on.
+
+    Below those that the kernel gives out, so that nobody takes them while a registry restarts.
+    """
+    for _attempt in range(200):
+        first = random.randrange(20000, 32000)
         with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
             for port in range(first, first + count):
                 probes.enter_context(socket.socket()).bind(("127.0.0.1", port))

@@ -31,6 +31,8 @@ class ActionModule(LiveProgress):
                 "epoch %(epoch)s of %(epochs)s: loss %(loss).4f, accuracy %(accuracy).4f, "
                 "%(images_per_second).0f images/s" % event
             )
+        elif event.get("event") == "note":
+            text = event["text"]
         else:
             return None
         return "%s: %s" % (self._task.args.get("name"), text)

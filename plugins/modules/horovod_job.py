@@ -29,9 +29,19 @@ options:
     required: true
   task:
     description:
-      - What to train, C(digits), C(package.module:Class), or C(/path/in/the/container/file.py:Class).
+      - What to train, C(digits), C(fashion_mnist), C(image_folder), C(package.module:Class), or a path in the
+        container, C(/path/file.py) or a package's folder. After a path, C(:Class) is needed only where more than one
+        class could be the task.
+      - One that is named by its path is tried on the launcher before the start, by one step forward and back and its
+        export.
     type: str
     default: digits
+  task_digest:
+    description:
+      - Digest of the task's source, C(sha256:...), where O(task) is a path. Every worker must have this one.
+      - It is the SHA-256 of what C(sha256sum) prints of the files, in order of name, named from the folder that the
+        file or the package lies in.
+    type: str
   workers:
     description:
       - The workers in the order of their ranks. The first one is the launcher.
@@ -150,6 +160,17 @@ result:
     ranks:
       description: Number of ranks.
       type: int
+    task_digest:
+      description: Digest of the task's source; null for a task that is part of the image.
+      type: str
+    examples_by_rank:
+      description: Training examples of each rank.
+      type: list
+      elements: int
+    notes:
+      description: What is worth saying of the ranks' data, such as classes that a device has no examples of.
+      type: list
+      elements: str
     hosts:
       description: Host name of each rank.
       type: list
@@ -257,7 +278,7 @@ MANY_HOSTS = 64
 MEMORY_PER_RANK = 320 * 1024 * 1024
 DISK_PER_WORKER = 256 * 1024 * 1024
 CLOCK_TOLERANCE_SECONDS = 5.0
-SPEC_FIELDS = ("task", "epochs", "batch_size", "learning_rate", "seed", "workers", "image_digest")
+SPEC_FIELDS = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed", "workers", "image_digest")
 
 ALREADY_RUNNING = 75
 TIMED_OUT = 124
@@ -269,6 +290,13 @@ flock --nonblock 9 || exit 75
 rm -f "$folder/result.json" "$folder/progress.jsonl"
 printf '%s\n' "$spec" >"$folder/spec.json" || exit 73
 timeout --kill-after=15 "$seconds" "$@" >"$folder/mpirun.log" 2>&1 </dev/null 9>&-
+"""
+# The file has its name only when it is whole.
+CHECK_SCRIPT = r"""
+path=$1; shift
+rm -f "$path.json"
+"$@" >"$path.part" 2>"$path.log" </dev/null
+mv "$path.part" "$path.json"
 """
 
 
@@ -340,6 +368,8 @@ def mpirun_command(params):
     command += ["python", "-m", "edge_training.train", "--job", params["name"], "--subnet", subnet]
     for field in ("task", "epochs", "batch_size", "learning_rate", "seed", "state_dir"):
         command += ["--" + field.replace("_", "-"), str(params[field])]
+    if params["task_digest"]:
+        command += ["--task-digest", params["task_digest"]]
     if params["resume"] and not params["force"]:
         command.append("--resume")
     return command
@@ -353,8 +383,14 @@ def request_findings(params):
     findings = []
     if not NAME.fullmatch(params["name"]):
         findings.append("name: %r: use lower-case letters, digits, '.', '_' and '-', 63 at most" % params["name"])
-    if params["image_digest"] and not DIGEST.fullmatch(params["image_digest"]):
-        findings.append("image_digest: %r: it reads sha256:<64 hex digits>" % params["image_digest"])
+    for field in ("image_digest", "task_digest"):
+        if params[field] and not DIGEST.fullmatch(params[field]):
+            findings.append("%s: %r: it reads sha256:<64 hex digits>" % (field, params[field]))
+    if params["task_digest"] and not is_path(params["task"]):
+        findings.append(
+            "task_digest: %s is part of the image, and its digest is the image's; leave task_digest out"
+            % params["task"]
+        )
     for field in ("epochs", "batch_size", "learning_rate", "timeout_seconds"):
         if params[field] <= 0:
             findings.append("%s: %s: must be greater than 0" % (field, params[field]))
@@ -386,6 +422,27 @@ def request_findings(params):
                 % (worker["name"], address, subnet)
             )
     return findings
+
+
+def is_path(task):
+    """Whether a task is its user's own, delivered beside the image."""
+    return "/" in task
+
+
+def check_command(params):
+    """What tries a user's task in the launcher's container; its answer is one line of JSON."""
+    ranks = sum(worker["slots"] for worker in params["workers"])
+    return ["python", "-m", "edge_training.check", "--json", "--ranks", str(ranks), params["task"]]
+
+
+def check_findings(params, verdict):
+    """What the check of a user's task found, and whether it is the one that was sent."""
+    if verdict["findings"] or params["task_digest"] in (None, verdict["digest"]):
+        return verdict["findings"]
+    return [
+        "%s: the task is %s there, not %s; deliver its files again"
+        % (params["workers"][0]["name"], verdict["digest"], params["task_digest"])
+    ]
 
 
 def probe_findings(params, launcher, answers):
@@ -667,6 +724,31 @@ class Job(object):
                 % (self.launcher.name, status, (err or out).strip()[-500:])
             )
         self.stop_at_findings(probe_findings(self.params, answer["launcher"], answer["workers"]))
+        if is_path(self.params["task"]):
+            self.check_task()
+
+    def check_task(self):
+        """A model that cannot train is found on one device, not on all."""
+        path = "/tmp/edge-check-%s" % self.params["name"]  # noqa: S108  the container's own
+        handle = self.launcher.start(["sh", "-c", CHECK_SCRIPT, "check", path, *check_command(self.params)])
+        self.wait_for(handle, self.params["timeout_seconds"])
+        verdict = self.launcher.read_json(path + ".json")
+        if verdict is None:
+            said = (self.launcher.read(path + ".log") or "nothing").strip()[-500:]
+            self.fail("the check of task %s did not come to its end; it says: %s" % (self.params["task"], said))
+        self.stop_at_findings(check_findings(self.params, verdict))
+        for note in verdict["notes"]:
+            self.module.warn(note)
+
+    def wait_for(self, handle, seconds):
+        """(exit status, seconds) of a command in the container; None where it still runs after so many seconds."""
+        started = time.monotonic()
+        status, pause = None, 0.2
+        while status is None and time.monotonic() - started < seconds:
+            time.sleep(pause)
+            pause = min(pause * 1.5, 2.0)
+            status = self.launcher.finished(handle)
+        return status, time.monotonic() - started
 
     def stop_at_findings(self, findings):
         if findings:
@@ -677,18 +759,13 @@ class Job(object):
         handle = self.launcher.start(
             ["sh", "-c", RUN_SCRIPT, "horovod_job", self.folder, json.dumps(self.spec), str(seconds), *command]
         )
-        started = time.monotonic()
-        status, pause = None, 0.2
-        while status is None and time.monotonic() - started < seconds + 60:
-            time.sleep(pause)
-            pause = min(pause * 1.5, 2.0)
-            status = self.launcher.finished(handle)
+        status, passed = self.wait_for(handle, seconds + 60)
         if status == ALREADY_RUNNING:
             self.fail("job %s is running already; wait for it, or give this one another name" % self.params["name"])
         progress = progress_lines(self.launcher.read(self.folder + "/progress.jsonl") or "")
         result = self.launcher.read_json(self.folder + "/result.json")
         if status != 0 or result is None:
-            self.training_failed(status, time.monotonic() - started, progress)
+            self.training_failed(status, passed, progress)
         return result, progress
 
     def training_failed(self, status, seconds, progress):
@@ -727,6 +804,7 @@ def main():
         argument_spec={
             "name": {"type": "str", "required": True},
             "task": {"type": "str", "default": "digits"},
+            "task_digest": {"type": "str"},
             "workers": {
                 "type": "list",
                 "elements": "dict",

@@ -37,7 +37,7 @@ options:
     description: How long an image is kept after it was pushed; the settings say it if it is not set.
     type: float
   wait_seconds:
-    description: How long to wait for a clean-up, a backup or a restore that is under way.
+    description: How long to wait for a clean-up, a backup or a restore that is under way; in check mode 30 at least.
     type: float
     default: 0
 notes:
@@ -136,7 +136,7 @@ def work(module: AnsibleModule) -> Row:
         params["settings"], keep_releases=params["keep_releases"], keep_pushed_seconds=params["keep_pushed_seconds"]
     )
     if module.check_mode:
-        plan = clean.make_plan(settings)
+        plan = clean.make_plan(settings, max(params["wait_seconds"], clean.PLAN_WAIT_SECONDS))
         plan.require_complete()
         plan.require_devices()
         result = plan_result(plan)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_file
-short_description: Write digests into a site's release file
+short_description: Write a release into a site's release file
 version_added: "0.1.0"
 description:
-  - Sets C(edge_release.images.NAME.digest) and C(edge_release.model.digest) in a YAML file. Every other character,
-    comments too, stays.
+  - Sets C(edge_release.name), C(edge_release.images.NAME.tag), C(edge_release.images.NAME.digest) and
+    C(edge_release.model.digest) in a YAML file. Every other character, comments too, stays.
   - Refuses what it cannot edit without a doubt, and leaves the file as it was.
 author:
   - The edge.rack engineers (@edge-rack)
@@ -25,6 +25,13 @@ options:
     description: The release file.
     type: path
     required: true
+  name:
+    description: Name of the release. Left alone where it is not given.
+    type: str
+  tags:
+    description: Tags by the names of images, each of which the file names.
+    type: dict
+    default: {}
   images:
     description: Digests by the names of images, each of which the file names.
     type: dict
@@ -35,6 +42,13 @@ options:
 """
 
 EXAMPLES = r"""
+- name: Release is another one
+  edge.rack.release_file:
+    path: inventory/rack/group_vars/all/release.yml
+    name: "2026.12"
+    tags:
+      predictor: "0.2.0"
+
 - name: Release names what the registry holds
   edge.rack.release_file:
     path: inventory/rack/group_vars/all/release.yml
@@ -45,7 +59,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 digests:
-  description: Where each digest stands now.
+  description: Where each digest stands that was given.
   type: dict
   returned: success
   sample: {"images.worker": "sha256:c0cc93d83122f8f1c5a1b9a5d2f7a2f3e5d1b3f8d7d6c1f2f0b4f6c9a8d7e6f5"}
@@ -72,18 +86,19 @@ class ReleaseFileError(Exception):
     """The file cannot be edited, and why."""
 
 
-def pinned(text: str, digests: dict[str, str]) -> str:
-    """The text with each digest at its place, such as C(images.worker); nothing else is changed."""
+def edited(text: str, values: dict[str, str]) -> str:
+    """The text with each value at its place, such as C(images.worker.digest); nothing else is changed."""
     try:
         wanted = _plain(text)
     except (yaml.YAMLError, TypeError) as error:
         raise ReleaseFileError("it is no YAML: %s" % error) from error
-    for place, digest in digests.items():
-        text = _set(text, ["edge_release", *place.split(".")], digest)
-        holder = wanted["edge_release"]
-        for key in place.split("."):
+    for place, value in values.items():
+        path = ["edge_release", *place.split(".")]
+        text = _set(text, path, value)
+        holder = wanted
+        for key in path[:-1]:
             holder = holder[key]
-        holder["digest"] = digest
+        holder[path[-1]] = value
     # An anchor, or a value over several lines, would change more than its place.
     try:
         after = _plain(text)
@@ -99,22 +114,26 @@ def _plain(text: str) -> t.Any:
     return json.loads(json.dumps(yaml.safe_load(text), default=str))
 
 
-def _set(text: str, path: list[str], digest: str) -> str:
+def _set(text: str, path: list[str], value: str) -> str:
     node: t.Any = yaml.compose(text, Loader=yaml.SafeLoader)
-    for depth, key in enumerate(path):
-        node = _entry(node, key)
+    for depth, name in enumerate(path[:-1]):
+        node = _entry(node, name)
         if not isinstance(node, yaml.MappingNode) or not node.value:
             raise ReleaseFileError("%s is not there, or no mapping" % ".".join(path[: depth + 1]))
-    present = _entry(node, "digest")
+    # A digest is a word; a name or a tag such as 2026.12 would be a number.
+    written = value if DIGEST.fullmatch(value) else json.dumps(value)
+    present = _entry(node, path[-1])
     if present is not None:
         start, end = present.start_mark.index, present.end_mark.index
-        return text if text[start:end].strip("\"'") == digest else text[:start] + digest + text[end:]
-    key, value = node.value[0]
+        # However it is quoted: another writing of the same is no change.
+        same = present.value == value and (present.style or present.tag == "tag:yaml.org,2002:str")
+        return text if same else text[:start] + written + text[end:]
+    key, last = node.value[0]
     if node.flow_style:
-        return "%s, digest: %s%s" % (text[: value.end_mark.index], digest, text[value.end_mark.index :])
-    line = text.find("\n", value.end_mark.index)
+        return "%s, %s: %s%s" % (text[: last.end_mark.index], path[-1], written, text[last.end_mark.index :])
+    line = text.find("\n", last.end_mark.index)
     end = len(text) if line < 0 else line
-    return "%s\n%sdigest: %s%s" % (text[:end], " " * key.start_mark.column, digest, text[end:])
+    return "%s\n%s%s: %s%s" % (text[:end], " " * key.start_mark.column, path[-1], written, text[end:])
 
 
 def _entry(node: t.Any, key: str) -> t.Any:
@@ -127,6 +146,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
+            "name": {"type": "str"},
+            "tags": {"type": "dict", "default": {}},
             "images": {"type": "dict", "default": {}},
             "model_digest": {"type": "str"},
         },
@@ -138,13 +159,16 @@ def main() -> None:
     digests = {"images.%s" % name: digest for name, digest in sorted(module.params["images"].items())}
     if module.params["model_digest"]:
         digests["model"] = module.params["model_digest"]
+    values = {"name": module.params["name"]} if module.params["name"] else {}
+    values |= {"images.%s.tag" % name: str(tag) for name, tag in sorted(module.params["tags"].items())}
+    values |= {"%s.digest" % place: digest for place, digest in digests.items()}
     for place, digest in digests.items():
         if not DIGEST.fullmatch(str(digest)):
             module.fail_json(msg="%s: %r is no digest; wanted is sha256: and 64 hexadecimal digits." % (place, digest))
     try:
         with open(path, encoding="utf-8", newline="") as file:
             before = file.read()
-        after = pinned(before, digests)
+        after = edited(before, values)
     except (OSError, UnicodeDecodeError, ReleaseFileError) as error:
         module.fail_json(msg="%s cannot be edited: %s" % (path, error))
     if after != before and not module.check_mode:

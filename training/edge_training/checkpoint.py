@@ -37,6 +37,14 @@ def save(folder: Path, checkpoint: Checkpoint, settings: dict[str, Any]) -> Path
     return path
 
 
+def mark(folder: Path, epoch: int) -> None:
+    """Say on this device, whoever keeps it, that the checkpoint of so many epochs is whole.
+
+    Whoever wants to disturb a training waits for a younger one of these (edge-commit does).
+    """
+    atomic.write_bytes(folder / "whole", f"{epoch}\n".encode())
+
+
 def latest(folder: Path, settings: dict[str, Any]) -> Checkpoint | None:
     """The newest readable checkpoint that was made with the same settings, if there is one."""
     for path in _newest_first(folder):

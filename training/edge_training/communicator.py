@@ -67,11 +67,12 @@ class Horovod:
         self.size: int = hvd.size()
 
     def gather(self, value: T) -> list[T]:
-        gathered: list[T] = self._hvd.allgather_object(value)
+        # By a name, for Horovod's own is the type's: ranks with None and with something else would wait for each other.
+        gathered: list[T] = self._hvd.allgather_object(value, name="gather")
         return gathered
 
     def broadcast(self, value: T) -> T:
-        shared: T = self._hvd.broadcast_object(value, root_rank=0)
+        shared: T = self._hvd.broadcast_object(value, root_rank=0, name="broadcast")
         return shared
 
     def share_start(self, model: Any, optimizer: Any) -> None:

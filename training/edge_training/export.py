@@ -24,6 +24,8 @@ def to_onnx(model: Any, example: Any) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
+            # GroupNorm has some. Whether the graph answers as the model does, the check and the Predictor try.
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)
             torch.onnx.export(
                 model,
                 (example,),

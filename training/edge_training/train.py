@@ -10,6 +10,7 @@ import platform
 import re
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ from edge_training import atomic, bundle, checkpoint, export, lean_torch, schedu
 from edge_training.communicator import Communicator, connect, host_name
 from edge_training.parameters import gradient_bytes, parameter_count, parameter_hash
 from edge_training.progress import Report, now, reporting
-from edge_training.task import Examples, Task, TaskError, load_task
+from edge_training.source import line_of, said
+from edge_training.task import Examples, Surveying, Task, TaskError, check_task, load_task, source_of
 
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 EVALUATION_BATCH = 256
@@ -30,10 +32,14 @@ SAMPLES = 10
 
 @dataclass(frozen=True)
 class Settings:
-    """What to train and where things lie. `batch_size` is per rank; `subnet` (CIDR) is where the ranks talk."""
+    """What to train and where things lie. `batch_size` is per rank; `subnet` (CIDR) is where the ranks talk.
+
+    `task_digest` is what the source of a user's task must be on every rank.
+    """
 
     job: str
     task: str = "digits"
+    task_digest: str | None = None
     epochs: int = 12
     batch_size: int = 32
     learning_rate: float = 0.002
@@ -59,15 +65,21 @@ class Settings:
 
     def learning(self) -> dict[str, Any]:
         """What decides how the model learns; a checkpoint is good only for the same."""
-        return {name: getattr(self, name) for name in ("task", "epochs", "batch_size", "learning_rate", "seed")}
+        fields = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed")
+        return {name: getattr(self, name) for name in fields}
 
 
 @dataclass(frozen=True)
 class Rank:
-    """One rank, ready to train. `interface` is the network interface that its words leave by, if known."""
+    """One rank, ready to train. `interface` is the network interface that its words leave by, if known.
+
+    `task_digest` is that of the task's source, if it has one of its own; `notes` is what the ranks' data is said of.
+    """
 
     communicator: Communicator
     task: Task
+    task_digest: str | None
+    notes: list[str]
     train: Examples
     held_out: Examples
     plan: schedule.Plan
@@ -107,16 +119,22 @@ def run(settings: Settings, communicator: Communicator) -> dict[str, Any]:
             wire_bytes_per_step=wire.ring_bytes(gradient_bytes(rank.model), communicator.size),
             steps_per_epoch=rank.plan.steps,
             examples=sum(rank.plan.shard_sizes),
+            examples_by_rank=rank.plan.shard_sizes,
             first_epoch=rank.first_epoch,
         )
+        for note in rank.notes:
+            report("note", text=note)
         history, epochs = train(settings, rank, report)
         metrics, held_out = evaluate(rank)
         hashes = communicator.gather(parameter_hash(rank.model))
         result = {
             "job": settings.job,
             "task": rank.task.name,
+            "task_digest": rank.task_digest,
             "ranks": communicator.size,
             "hosts": hosts,
+            "examples_by_rank": list(rank.plan.shard_sizes),
+            "notes": rank.notes,
             "epochs": settings.epochs,
             "steps": rank.plan.steps * settings.epochs,
             "loss_first": history[0]["loss"],
@@ -137,8 +155,9 @@ def run(settings: Settings, communicator: Communicator) -> dict[str, Any]:
             },
         }
         exported: dict[str, Any] = {}
+        examples = sample_examples(rank)
         if leads:
-            exported = export_model(settings, rank, metrics)
+            exported = export_model(settings, rank, metrics, examples)
         result.update(communicator.broadcast(exported))
         result["seconds"] = round(time.monotonic() - started, 2)
         if leads:
@@ -149,10 +168,11 @@ def run(settings: Settings, communicator: Communicator) -> dict[str, Any]:
 
 def prepare(settings: Settings, communicator: Communicator) -> Rank:
     """Data on this device's disk, and a model that is the same on every rank."""
-    task = load_task(settings.task)
+    digest = source_digest(settings)
+    task, notes = agreed(load_task(settings.task), settings.task, communicator)
     rank, size = communicator.rank, communicator.size
-    train_part, _file = shards.local_shard(task, "train", rank, size, settings.data_dir)
-    held_out_part, _file = shards.local_shard(task, "held-out", rank, size, settings.data_dir)
+    train_part, _file = shards.local_shard(task, "train", rank, size, settings.data_dir, digest or "")
+    held_out_part, _file = shards.local_shard(task, "held-out", rank, size, settings.data_dir, digest or "")
     plan = schedule.plan_epoch(communicator.gather(len(train_part)), settings.batch_size)
 
     torch.manual_seed(settings.seed)
@@ -169,6 +189,8 @@ def prepare(settings: Settings, communicator: Communicator) -> Rank:
     return Rank(
         communicator=communicator,
         task=task,
+        task_digest=digest,
+        notes=notes,
         train=train_part,
         held_out=held_out_part,
         plan=plan,
@@ -178,6 +200,26 @@ def prepare(settings: Settings, communicator: Communicator) -> Rank:
         history=history,
         interface=wire.interface_in(settings.subnet) if settings.subnet and size > 1 else None,
     )
+
+
+def source_digest(settings: Settings) -> str | None:
+    """The digest of a user's task on this device, which must be the one asked for; None for a task of the image."""
+    source = source_of(settings.task)
+    found = source.digest() if source else None
+    if settings.task_digest not in (None, found):
+        raise TaskError(
+            f"task-digest: {settings.task} is {found or 'part of the image'} here, not {settings.task_digest};"
+            " give every worker the same files"
+        )
+    return found
+
+
+def agreed(task: Task, reference: str, communicator: Communicator) -> tuple[Task, list[str]]:
+    """The task that all ranks train, and what is to be said of their data."""
+    if not isinstance(task, Surveying):
+        return task, []
+    common, notes = task.agree(communicator.gather((host_name(), task.survey())))
+    return check_task(common, reference), notes
 
 
 def train(settings: Settings, rank: Rank, report: Report) -> tuple[list[dict[str, Any]], list[list[Epoch]]]:
@@ -201,6 +243,8 @@ def train(settings: Settings, rank: Rank, report: Report) -> tuple[list[dict[str
         if rank.communicator.rank == 0:
             state = checkpoint.Checkpoint(epoch + 1, rank.model.state_dict(), rank.optimizer.state_dict(), history)
             checkpoint.save(settings.checkpoints_dir / settings.job, state, settings.learning())
+        rank.communicator.gather(None)  # by now it is on the disk
+        checkpoint.mark(settings.checkpoints_dir / settings.job, epoch + 1)
         report("epoch", **line)
     return history, done
 
@@ -219,7 +263,7 @@ def train_epoch(settings: Settings, rank: Rank, epoch: int) -> Epoch:
         step_started = time.perf_counter()
         rank.optimizer.zero_grad()
         if len(chosen):
-            inputs, targets = torch.from_numpy(rank.train.inputs[chosen]), torch.from_numpy(rank.train.targets[chosen])
+            inputs, targets = rank.train.batch(chosen)
         else:  # this rank's shard is spent; its gradients of zero keep the ring complete
             inputs, targets = rank.task.example_input(), torch.zeros(1, dtype=torch.int64)
         loss = rank.task.loss(rank.model(inputs), targets)
@@ -237,8 +281,7 @@ def evaluate(rank: Rank) -> tuple[dict[str, float], int]:
     sums: dict[str, float] = {}
     with torch.no_grad():
         for start in range(0, len(rank.held_out), EVALUATION_BATCH):
-            inputs = torch.from_numpy(rank.held_out.inputs[start : start + EVALUATION_BATCH])
-            targets = torch.from_numpy(rank.held_out.targets[start : start + EVALUATION_BATCH])
+            inputs, targets = rank.held_out.batch(slice(start, start + EVALUATION_BATCH))
             for name, value in rank.task.metrics(rank.model(inputs), targets).items():
                 sums[name] = sums.get(name, 0.0) + value * len(targets)
     parts = rank.communicator.gather((len(rank.held_out), sums))
@@ -288,7 +331,7 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def export_model(settings: Settings, rank: Rank, metrics: dict[str, float]) -> dict[str, Any]:
+def export_model(settings: Settings, rank: Rank, metrics: dict[str, float], examples: Examples) -> dict[str, Any]:
     """Write the bundle; returns `model_digest`, `model_file` and `model_bytes`."""
     example = rank.task.example_input()
     onnx = export.to_onnx(rank.model, example)
@@ -302,6 +345,7 @@ def export_model(settings: Settings, rank: Rank, metrics: dict[str, float]) -> d
         metrics={name: round(value, 6) for name, value in metrics.items()},
         trained={
             "job": settings.job,
+            "task_digest": rank.task_digest,
             "ranks": rank.communicator.size,
             "epochs": settings.epochs,
             "seed": settings.seed,
@@ -309,22 +353,35 @@ def export_model(settings: Settings, rank: Rank, metrics: dict[str, float]) -> d
         },
         onnx_sha256=hashlib.sha256(onnx).hexdigest(),
     )
-    content = bundle.pack(manifest, onnx, held_out_samples(rank))
+    content = bundle.pack(manifest, onnx, samples_of(rank, examples))
     digest, path = bundle.write(settings.models_dir, content)
     return {"model_digest": digest, "model_file": str(path), "model_bytes": len(content)}
 
 
-def held_out_samples(rank: Rank) -> list[bundle.Sample]:
-    """Held-out examples, of different classes as far as possible, with what the trained model makes of them."""
-    held_out = rank.held_out if len(rank.held_out) >= SAMPLES else rank.task.dataset("held-out", 0, 1)
-    firsts = {int(truth): index for index, truth in reversed(list(enumerate(held_out.targets)))}
-    order = list(firsts.values()) + [index for index in range(len(held_out)) if index not in firsts.values()]
+def sample_examples(rank: Rank) -> Examples:
+    """Held-out examples, of different classes as far as possible, of the rank that has most: the same on every rank."""
+    counts = rank.communicator.gather(len(rank.held_out))
+    richest = counts.index(max(counts))
+    chosen = None
+    if rank.communicator.rank == richest:
+        held_out = rank.held_out if len(rank.held_out) >= SAMPLES else rank.task.dataset("held-out", 0, 1)
+        firsts = {int(truth): index for index, truth in reversed(list(enumerate(held_out.targets)))}
+        order = list(firsts.values()) + [index for index in range(len(held_out)) if index not in firsts.values()]
+        chosen = Examples(held_out.inputs[order[:SAMPLES]], held_out.targets[order[:SAMPLES]])
+    given = rank.communicator.gather(chosen)[richest]
+    assert given is not None
+    return given
+
+
+def samples_of(rank: Rank, examples: Examples) -> list[bundle.Sample]:
+    """The examples with what the trained model makes of each."""
     rank.model.eval()
     samples = []
     with torch.no_grad():
-        for index in order[:SAMPLES]:
-            predicted = int(rank.model(torch.from_numpy(held_out.inputs[index : index + 1])).argmax())
-            samples.append(bundle.Sample(held_out.inputs[index].tolist(), int(held_out.targets[index]), predicted))
+        for index in range(len(examples)):
+            inputs, targets = examples.batch(slice(index, index + 1))
+            predicted = int(rank.model(inputs).argmax())
+            samples.append(bundle.Sample(examples.inputs[index].tolist(), int(targets), predicted))
     return samples
 
 
@@ -333,7 +390,8 @@ def parse(arguments: Sequence[str]) -> Settings:
     default = Settings(job="default")
     parser = argparse.ArgumentParser(prog="edge_training.train", description=__doc__)
     parser.add_argument("--job", required=True, help="name of the job; its folder is STATE_DIR/jobs/JOB")
-    parser.add_argument("--task", default=default.task, help="digits, package.module:Class or /path/file.py:Class")
+    parser.add_argument("--task", default=default.task, help="digits, package.module:Class or /path/file.py[:Class]")
+    parser.add_argument("--task-digest", help="sha256:... that the source of a user's task must have")
     parser.add_argument("--epochs", type=int, default=default.epochs)
     parser.add_argument("--batch-size", type=int, default=default.batch_size, help="examples per rank and step")
     parser.add_argument("--learning-rate", type=float, default=default.learning_rate, help="of one rank")
@@ -347,15 +405,29 @@ def parse(arguments: Sequence[str]) -> Settings:
     return Settings(**vars(parser.parse_args(arguments)))
 
 
+def complaint(error: Exception, settings: Settings | None) -> str:
+    """What to mend, with the line of the user's task that it came through; what nobody foresaw is logged in full."""
+    foreseen = isinstance(error, (TaskError, bundle.BundleError, OSError, ValueError))
+    if not foreseen:
+        traceback.print_exception(error)
+    source = source_of(settings.task) if settings else None
+    line = line_of(error, source.path) if source else None
+    if line:
+        return f"{line}: {error if isinstance(error, TaskError) else said(error)}"
+    return str(error) if foreseen else said(error)
+
+
 def main() -> int:
     """Exit status 0, or 1 with one line that says what to mend."""
     where = f"rank {os.environ.get('OMPI_COMM_WORLD_RANK', '0')} on {host_name()}"
+    settings = None
     try:
         settings = parse(sys.argv[1:])
         lean_torch.without_compiler()
         run(settings, connect())
-    except (TaskError, bundle.BundleError, OSError, ValueError) as error:
-        print(json.dumps({"event": "error", "where": where, "message": str(error)}), file=sys.stderr, flush=True)
+    except Exception as error:  # noqa: BLE001  a user's task may raise anything
+        message = complaint(error, settings)
+        print(json.dumps({"event": "error", "where": where, "message": message}), file=sys.stderr, flush=True)
         # Not sys.exit: Horovod's goodbye at exit would wait for ranks that still train.
         os._exit(1)
     return 0

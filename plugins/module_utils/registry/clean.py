@@ -31,18 +31,19 @@ from .verify import verify
 
 REPORT = "last-clean.json"
 JOURNAL = "clean-journal.json"
+PLAN_WAIT_SECONDS = 30.0
 Report = t.Dict[str, t.Any]
 
 
-def make_plan(settings: Settings) -> Plan:
-    """What a run would do now."""
-    with client_of(settings) as client:
+def make_plan(settings: Settings, wait_seconds: float = PLAN_WAIT_SECONDS) -> Plan:
+    """What a run would do now; what another run is deleting meanwhile would look like a loss."""
+    with locked(settings, wait_seconds, "a plan"), client_of(settings) as client:
         return planning.make(settings, client)
 
 
 def clean(settings: Settings, wait_seconds: float = 0) -> Report:
     """One whole run; returns its report, which ``last-clean.json`` holds too, also that of a run that failed."""
-    with locked(settings, wait_seconds) as lock:
+    with locked(settings, wait_seconds, "a clean-up") as lock:
         journal = Journal(settings)
         report = {
             "began": now(),
@@ -130,7 +131,7 @@ def _clean(settings: Settings, journal: Journal, report: Report, lock: int) -> P
 def restore(settings: Settings, wait_seconds: float = 0) -> bool:
     """Give the registry back after a run that was killed; whether there was anything to do."""
     service = Service(settings)
-    with locked(settings, wait_seconds):
+    with locked(settings, wait_seconds, "the end of a clean-up that was killed"):
         refuses = Path(settings.switch).exists()
         killed = service.read_only or (refuses and Journal(settings).left_behind is not None)
         if killed:
@@ -140,8 +141,11 @@ def restore(settings: Settings, wait_seconds: float = 0) -> bool:
 
 
 @contextlib.contextmanager
-def locked(settings: Settings, wait_seconds: float) -> t.Iterator[int]:
-    """Hold the lock of all who change the storage beside the registry: clean-up, backup, restore."""
+def locked(settings: Settings, wait_seconds: float, who: str) -> t.Iterator[int]:
+    """Hold the lock of all who change or read the storage beside the registry: clean-up, plan, backup, restore.
+
+    ``who`` is what others are told meanwhile.
+    """
     path = Path(settings.lock)
     end = time.monotonic() + wait_seconds
     try:
@@ -158,13 +162,22 @@ def locked(settings: Settings, wait_seconds: float) -> t.Iterator[int]:
                 if time.monotonic() >= end:
                     raise RegistryError(
                         "Locking the storage",
-                        "%s is held: a clean-up, a backup or a restore is under way" % path,
+                        "%s is held by %s" % (path, _holder(file)),
                         remedy="Wait until it has ended, or use `--wait SECONDS`.",
                     ) from error
             time.sleep(0.2)
-        yield file
+        os.ftruncate(file, 0)
+        os.pwrite(file, ("%s (process %d) since %s" % (who, os.getpid(), now())).encode("utf-8"), 0)
+        try:
+            yield file
+        finally:
+            os.ftruncate(file, 0)
     finally:
         os.close(file)
+
+
+def _holder(lock: int) -> str:
+    return os.pread(lock, 200, 0).decode("utf-8", "replace") or "a clean-up, a backup or a restore"
 
 
 class Journal:

@@ -34,10 +34,9 @@ from .errors import (
     RegistryUntrusted,
     error_for,
 )
-from .manifests import ACCEPT, Manifest, digest_of, is_digest
+from .manifests import ACCEPT, CHUNK, Manifest, digest_of, digest_of_file, is_digest
 
 PAGE = 500
-CHUNK = 1 << 20
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 MOST_REDIRECTS = 5
 READS = ("GET", "HEAD")
@@ -170,14 +169,11 @@ class RegistryClient:
             raise RegistryCorrupt(asked, "%d bytes came that have the digest sha256:%s" % (size[0], sha.hexdigest()))
         return size[0]
 
-    def put_blob(self, repository: str, content: bytes) -> str:
-        """Push a blob if it is not there; returns its digest."""
-        digest = digest_of(content)
+    def put_blob(self, repository: str, content: Body) -> str:
+        """Push a blob, or a file of any size piece by piece, if it is not there; returns its digest."""
+        digest = digest_of(content) if isinstance(content, bytes) else digest_of_file(content)
         if self.blob_size(repository, digest) is None:
-            asked = "Pushing the blob %s to %s" % (digest, repository)
-            path = "/v2/%s/blobs/uploads/" % _repository(asked, repository)
-            begun = self._call(asked, "POST", path, expect=(202,))
-            self._finish_upload(asked, begun, digest, content)
+            self._upload("Pushing the blob %s to %s" % (digest, repository), repository, digest, content)
         return digest
 
     def mount_blob(self, source: str, repository: str, digest: str) -> None:
@@ -190,7 +186,7 @@ class RegistryClient:
         if answer.status == 202:
             with tempfile.TemporaryFile() as layer:
                 self.read_blob(source, digest, layer.write)
-                self._finish_upload(asked, answer, digest, t.cast(t.BinaryIO, layer))
+                self._upload(asked, repository, digest, t.cast(t.BinaryIO, layer), answer)
 
     def accepts_pushes(self, repository: str) -> bool:
         """Whether an upload can be begun; one that is begun is taken back."""
@@ -200,6 +196,26 @@ class RegistryClient:
             self._call(asked, "DELETE", begun.headers["Location"], expect=(204, 404))
         return begun.status == 202
 
+    def _upload(
+        self, asked: str, repository: str, digest: str, content: Body, begun: t.Optional[Answer] = None
+    ) -> None:
+        """Send a blob. An upload that a restart of the registry cut is dead: a new one is begun."""
+        path = "/v2/%s/blobs/uploads/" % _repository(asked, repository)
+        end = self._clock() + self.connection.retry_seconds
+        pause = FIRST_PAUSE
+        while True:
+            begun = begun or self._call(asked, "POST", path, expect=(202,))
+            try:
+                self._finish_upload(asked, begun, digest, content)
+                return
+            except RegistryBusy as error:
+                wait = max(pause, error.retry_after)
+                if self._clock() + wait > end:
+                    raise
+            self._sleep(wait)
+            pause = min(pause * 2, LONGEST_PAUSE)
+            begun = None
+
     def _finish_upload(self, asked: str, begun: Answer, digest: str, content: Body) -> None:
         location = begun.headers.get("Location")
         if not location:
@@ -208,7 +224,7 @@ class RegistryClient:
         location += ("&" if "?" in location else "?") + urlencode({"digest": digest})
         length = len(content) if isinstance(content, bytes) else content.seek(0, 2)
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(length)}
-        self._call(asked, "PUT", location, headers, content, expect=(201,))
+        self._call(asked, "PUT", location, headers, content, expect=(201,), repeat=False)
 
     def _pages(self, asked: str, path: str, key: str) -> t.List[str]:
         found = []  # type: t.List[str]
@@ -235,6 +251,7 @@ class RegistryClient:
         expect: t.Sequence[int],
         take: t.Optional[t.Callable[[bytes], None]] = None,
         scope_from: t.Optional[str] = None,
+        repeat: bool = True,
     ) -> Answer:
         url = urljoin(self.connection.url + "/", url)
         if not self._is_ours(url):
@@ -254,7 +271,7 @@ class RegistryClient:
                     continue
                 raise _refusal(asked, answer)
             except (RegistryBusy, RegistryUnreachable) as error:
-                if isinstance(error, RegistryUnreachable) and method not in READS:
+                if not repeat or (isinstance(error, RegistryUnreachable) and method not in READS):
                     raise  # it may have been done
                 wait = max(pause, error.retry_after)
                 if self._clock() + wait > end:

@@ -26,11 +26,21 @@ ACCEPT = ", ".join(INDEX_TYPES + IMAGE_TYPES)
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 BASE_NAME = "org.opencontainers.image.base.name"
 BASE_DIGEST = "org.opencontainers.image.base.digest"
+CHUNK = 1 << 20
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
 
 def digest_of(content: bytes) -> str:
     return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def digest_of_file(file: t.BinaryIO) -> str:
+    """The same of a whole file, wherever it is read at; in pieces, for a model has a gigabyte."""
+    sha = hashlib.sha256()
+    file.seek(0)
+    for part in iter(lambda: file.read(CHUNK), b""):
+        sha.update(part)
+    return "sha256:" + sha.hexdigest()
 
 
 def is_digest(reference: str) -> bool:

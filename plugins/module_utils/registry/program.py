@@ -32,7 +32,7 @@ def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
     parser.add_argument("action", nargs="?", choices=["run", "restore"], help="clean; or accept pushes after a kill")
     parser.add_argument("--plan", action="store_true", help="list each image with the rule that keeps or drops it")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="how long to wait for the lock")
+    parser.add_argument("--wait", type=float, metavar="SECONDS", help="for the lock; default: 0, for a plan 30")
     parser.add_argument("--settings", default=PATH, metavar="FILE", help="default: %(default)s")
     options = parser.parse_args(arguments)
     if options.plan == bool(options.action):
@@ -41,15 +41,15 @@ def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
     try:
         settings = Settings.load(options.settings)
         if options.plan:
-            plan = clean.make_plan(settings)
+            plan = clean.make_plan(settings, clean.PLAN_WAIT_SECONDS if options.wait is None else options.wait)
             say(json.dumps(plan_result(plan), indent=1) if options.json else plan_text(plan))
             plan.require_complete()
             plan.require_devices()
         elif options.action == "restore":
-            cut = clean.restore(settings, options.wait)
+            cut = clean.restore(settings, options.wait or 0)
             say("The registry takes pushes again." if cut else "The registry takes pushes; nothing was to be done.")
         else:
-            report = clean.clean(settings, options.wait)
+            report = clean.clean(settings, options.wait or 0)
             say(json.dumps(report, indent=1) if options.json else report_text(report))
     except RegistryError as error:
         say("edge-registry-clean: %s" % error, sys.stderr)

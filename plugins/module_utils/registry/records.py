@@ -23,6 +23,10 @@ from .errors import RegistryError
 from .manifests import is_digest
 
 ASKED = "Reading what is to be kept"
+REPORT_FIX = (
+    "Nothing was deleted. Let each device report again (systemctl start edge-report-images on it); one that is gone for"
+    " good, retire (edge.rack.retire): that removes its file."
+)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
 
@@ -63,16 +67,20 @@ def read(folder: str) -> Records:
     """All records, the newest release first; raises RecordError, also where there is no release at all."""
     root = Path(folder)
     releases = [_release(path) for path in _files(root / "releases")]
-    devices, unread = [], []
+    devices, unread, unknown = [], [], []  # type: t.Tuple[t.List[Device], t.List[str], t.List[str]]
     for path in _files(root / "devices"):
         try:
             devices.append(_device(path))
         except RecordError as error:
             earlier = accepted(folder, path.name)
-            if not earlier.exists():
-                raise
-            devices.append(_device(earlier))
-            unread.append(error.answer)
+            if earlier.exists():
+                devices.append(_device(earlier))
+                unread.append(error.answer)
+            else:
+                unknown.append(error.answer)
+    if unknown:
+        # Whoever mends one shall not meet the next only then.
+        raise RecordError(ASKED, "; ".join([*unknown, *unread]), remedy=REPORT_FIX)
     if not releases:
         raise RecordError(
             ASKED,
@@ -139,23 +147,21 @@ def _release(path: Path) -> Release:
 
 
 def _device(path: Path) -> Device:
-    fix = (
-        "Nothing was deleted. Let the device report again; if it is gone for good, retire it"
-        " (edge.rack.retire): that removes the file."
-    )
-    data = _load(path, fix)
+    data = _load(path, REPORT_FIX)
     kept = {}  # type: t.Dict[str, t.List[str]]
     for field in ("running", "rollback"):
         references = data.get(field)
         if not isinstance(references, list):
-            raise RecordError(ASKED, "%s: %s is not a list of images" % (path, field), remedy=fix)
+            raise RecordError(ASKED, "%s: %s is not a list of images" % (path, field), remedy=REPORT_FIX)
         kept[field] = [str(reference).rpartition("@")[2] for reference in references]
         for digest in kept[field]:
             if not is_digest(digest):
-                raise RecordError(ASKED, "%s: %s names %r, which is no digest" % (path, field, digest), remedy=fix)
+                raise RecordError(
+                    ASKED, "%s: %s names %r, which is no digest" % (path, field, digest), remedy=REPORT_FIX
+                )
     name = data.get("device")
     if not isinstance(name, str) or not NAME.match(name):
-        raise RecordError(ASKED, "%s: device is not a device's name" % path, remedy=fix)
+        raise RecordError(ASKED, "%s: device is not a device's name" % path, remedy=REPORT_FIX)
     return Device(name, kept["running"], kept["rollback"])
 
 

@@ -30,7 +30,8 @@ def gathered(settings: Settings) -> dict[str, Any]:
     (settings.state / "report").mkdir(parents=True)
     for name, content in (("images", IMAGES), ("training", TRAINING), ("serving", SERVING)):
         (settings.state / "report" / f"{name}.json").write_text(json.dumps(content))
-    return report.write(settings, SiteRun(changed=7), {"machine": 0.4, "train": 40.0})
+    status = [{"device": name, "outcome": "ok", "running": "2026.11"} for name in ("nuc-001", "nuc-002")]
+    return report.write(settings, SiteRun(changed=7), {"machine": 0.4, "train": 40.0}, status)
 
 
 @pytest.fixture
@@ -53,6 +54,7 @@ def result(lab) -> dict[str, Any]:
         "  wire       449,632 bytes per rank and step",
         "  digest     sha256:5013",
         "  prediction 4 (truth 4), right on 2 of 2 devices",
+        "  nuc-002    ok           2026.11",
         "  MAAS       http://10.77.0.10:5240/MAAS/api/2.0/",
         "  registry   https://10.77.0.11:5000/v2/",
         "  predictor  http://10.77.0.20:8480/",

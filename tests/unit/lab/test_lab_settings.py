@@ -34,6 +34,11 @@ def test_a_name_that_no_bridge_could_bear_is_refused(lab, name):
         lab(LAB_NAME=name)
 
 
+def test_a_lab_is_not_named_as_the_images_that_all_labs_share(lab):
+    with pytest.raises(LabError, match=r"LAB_NAME='cache' .* give another name"):
+        lab(LAB_NAME="cache")
+
+
 def test_the_longest_name_fits_into_a_linux_interface_name(lab):
     assert len(lab(LAB_NAME="seven77").bridge) <= 15
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +17,8 @@ from typing import Any
 import pytest
 from ansible_collections.edge.rack.plugins.modules import maas_machine
 from maas_region import API_KEY
+
+from tests.unit.playbook_runs import ansible_playbook
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 IMAGE = b"an image" * 10
@@ -58,16 +59,9 @@ def enroll(rack: Any, tmp_path: Path, known_hosts: Path) -> Enroll:
             }
         }
         (tmp_path / "inventory.yml").write_text(json.dumps(inventory))
-        done = subprocess.run(
-            [Path(sys.executable).with_name("ansible-playbook"), "playbooks/enroll.yml", *options],
-            cwd=CHECKOUT,
-            env={**os.environ, "ANSIBLE_INVENTORY": str(tmp_path / "inventory.yml"), "ANSIBLE_NOCOLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
+        inventory_file = str(tmp_path / "inventory.yml")
+        done = ansible_playbook(
+            "playbooks/enroll.yml", *options, seconds=300, stderr=subprocess.STDOUT, ANSIBLE_INVENTORY=inventory_file
         )
         print(done.stdout, file=sys.stderr)  # what modules print is read from stdout
         return done

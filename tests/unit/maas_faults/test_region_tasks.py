@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from maas_region import API_KEY
+
+from tests.unit.playbook_runs import ansible_playbook
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -28,19 +29,7 @@ def run(rack: Any, folder: Path, **variables: Any) -> subprocess.CompletedProces
         "ansible_python_interpreter": sys.executable,
         **variables,
     }
-    return subprocess.run(
-        [
-            Path(sys.executable).with_name("ansible-playbook"),
-            *("-i", "localhost,", folder / "region.yml", "-e", json.dumps(variables)),
-        ],
-        cwd=CHECKOUT,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    return ansible_playbook("-i", "localhost,", folder / "region.yml", "-e", json.dumps(variables))
 
 
 def test_settings_come_before_the_images_and_the_series_after_them(rack: Any, tmp_path: Path) -> None:

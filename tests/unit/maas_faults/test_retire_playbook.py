@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -19,6 +18,8 @@ from typing import Any
 import pytest
 from ansible_collections.edge.rack.plugins.modules import maas_machine
 from maas_region import API_KEY
+
+from tests.unit.playbook_runs import ansible_playbook
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 IMAGE = b"an image" * 10
@@ -125,22 +126,13 @@ def retire(rack: Any, devices: Any, run_module: Any, docker: Engine, known_hosts
     (tmp_path / "inventory.json").write_text(json.dumps(inventory))
 
     def run(*options: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [Path(sys.executable).with_name("ansible-playbook"), "playbooks/retire.yml", *options],
-            cwd=CHECKOUT,
-            env={
-                **os.environ,
-                "ANSIBLE_INVENTORY": str(tmp_path / "inventory.json"),
-                "ANSIBLE_NOCOLOR": "1",
-                "ANSIBLE_SSH_RETRIES": "0",
-                "DOCKER_HOST": f"tcp://127.0.0.1:{docker.server_port}",
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+        done = ansible_playbook(
+            "playbooks/retire.yml",
+            *options,
             stderr=subprocess.STDOUT,
-            text=True,
-            timeout=200,
-            check=False,
+            ANSIBLE_INVENTORY=str(tmp_path / "inventory.json"),
+            ANSIBLE_SSH_RETRIES="0",
+            DOCKER_HOST=f"tcp://127.0.0.1:{docker.server_port}",
         )
         print(done.stdout, file=sys.stderr)  # what modules print is read from stdout
         return done

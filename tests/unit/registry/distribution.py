@@ -8,16 +8,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.debian import program
+from tests import registries
 from tests.unit import collection
 
 collection.find()
@@ -58,22 +56,13 @@ echo $! > pid
 """
 
 
-def free_port() -> int:
-    """Below the ports that the kernel gives out, so that nobody takes it while the registry restarts."""
-    while True:
-        port = random.randrange(20000, 32000)
-        with contextlib.suppress(OSError), socket.socket() as listener:
-            listener.bind(("127.0.0.1", port))
-            return port
-
-
 class Rack:
     """A registry with records, as the clean-up meets them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.program = str(program("docker-registry", "usr/bin/docker-registry"))
-        self.url = f"http://127.0.0.1:{free_port()}"
+        self.program = str(registries.distribution())
+        self.url = f"http://127.0.0.1:{registries.free_ports()}"
         self.records = folder / "records"
         self.storage = Storage(str(folder / "storage"))
         self.settings_file = folder / "clean.json"

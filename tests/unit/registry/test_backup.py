@@ -25,7 +25,7 @@ NAME = Path("registry") / "v2" / "repositories" / "name"
 # The program with folders of its own; its renames are counted, and it is killed before one of them. The registry that
 # it restarts answers.
 STARTED = """
-import os, runpy, signal, sys
+import os, runpy, shutil, signal, sys
 from pathlib import Path
 checkout, program, folder, killed_at, *arguments = sys.argv[1:]
 sys.path.insert(0, checkout + "/plugins/module_utils")
@@ -46,18 +46,21 @@ def renaming(path, target):
         if len(renames) == int(killed_at): os.kill(os.getpid(), signal.SIGKILL)
     return rename(path, target)
 Path.rename = renaming
+free = Path(folder, "free")
+if free.exists(): shutil.disk_usage = lambda _path: shutil._ntuple_diskusage(0, 0, int(free.read_text()))
 sys.argv = ["edge-registry-backup", *arguments]
 sys.exit(names["main"]())
 """
-# What the program asks of rsync and systemctl; the latter notes it.
+# What the program asks of rsync and systemctl; the latter notes it. A copy fails half-way if there is a file `broken`.
 RSYNC = """#!/bin/sh
 set -eu
-how=
 for one in "$@"; do
-  case $one in --ignore-existing) how=--no-clobber ;; -*) ;; *) from=${to:-} to=$one ;; esac
+  case $one in --link-dest=*) echo "$one" >> "${0%/*}/../linked" ;; -*) ;;
+  *) from=${to:-} to=$one ;; esac
 done
 mkdir -p "$to"
-cp --archive $how "$from/." "$to"
+cp --archive "$from/." "$to"
+if [ -e "${0%/*}/../broken" ]; then echo "No space left on device" >&2; exit 11; fi
 """
 SYSTEMCTL = """#!/bin/sh
 exec 2>/dev/null
@@ -171,6 +174,55 @@ def test_the_unit_of_backups_wants_the_disks_of_storage_and_backups(device: str,
     assert ("AssertPathIsMountPoint=/srv/images" in head) == bool(device)
 
 
+def test_a_folder_that_is_no_backup_is_neither_listed_nor_verified_nor_restored(machine: Machine) -> None:
+    (machine.backups / "lost+found").mkdir()
+    assert machine.done("list") == ""
+    machine.hold("one")
+    machine.done("make", "first")
+
+    assert machine.done("list") == "first\n"
+    for verb in ("verify", "restore"):
+        refused = machine.run(verb, "lost+found")
+        assert refused.returncode == 1
+        assert "has no backup lost+found; it has first" in refused.stderr
+    assert machine.held() == "one"
+
+
+def test_a_folder_beside_the_backups_costs_no_backup_and_is_not_lost(machine: Machine) -> None:
+    (machine.backups / "20000101T000000Z").mkdir()
+    for name in ("20260101T000000Z", "20260102T000000Z", "20260103T000000Z"):
+        machine.done("make", name)
+    assert machine.named() == ["20000101T000000Z", "20260102T000000Z", "20260103T000000Z"]
+
+
+# -- Which is the newest ------------------------------------------------------------------------------
+
+
+def test_the_newest_backup_is_the_one_that_was_made_last_whatever_its_name(machine: Machine) -> None:
+    for name in ("before-upgrade", "20260101T000000Z", "Another"):
+        machine.hold(name)
+        machine.done("make", name)
+    assert machine.done("list").split() == ["before-upgrade", "20260101T000000Z", "Another"]
+
+    # What it is alike, and shares its space with, is the newest.
+    machine.done("make", "alike")
+    (data,) = (machine.backups / "alike" / "storage" / TREE / "blobs").rglob("data")
+    assert data.read_bytes() == b'{"annotations": {"name": "Another"}}'
+    assert f"/Another/storage/{TREE}/blobs" in (machine.folder / "linked").read_text().splitlines()[-1]
+
+
+def test_backups_keep_their_order_when_they_are_copied_and_when_they_have_no_stamp(machine: Machine) -> None:
+    for name in ("b", "a"):
+        machine.done("make", name)
+    for name in ("a", "b"):  # as a copy to another disk leaves them
+        os.utime(machine.backups / name)
+    assert machine.done("list").split() == ["b", "a"]
+    for at, name in enumerate(("a", "b")):
+        (machine.backups / name / "made").unlink()
+        os.utime(machine.backups / name, (at, at))
+    assert machine.done("list").split() == ["a", "b"]
+
+
 # -- Restored, and killed meanwhile ---------------------------------------------------------------------
 
 
@@ -234,3 +286,61 @@ def test_garbage_collection_that_a_killed_clean_up_left_ends_before_the_images_c
         "daemon-reload read-only=0 docker=old",
         "restart docker-registry read-only=0 docker=old",
     ]
+
+
+@pytest.mark.parametrize("fails", ["free", "broken"])
+def test_a_restore_that_does_not_fit_changes_nothing_and_leaves_nothing_behind(backed_up: Machine, fails: str) -> None:
+    (backed_up.folder / fails).write_text("100")
+
+    refused = backed_up.run("restore", "old")
+
+    assert refused.returncode == 1
+    assert "No space left" in refused.stderr or "has 0.0 MB free, and the backup takes" in refused.stderr
+    assert [one.name for one in backed_up.storage.iterdir()] == ["docker"]
+    assert (backed_up.held(), (backed_up.folder / "asked").exists()) == ("live", False)
+
+
+def test_what_a_cut_restore_left_stays_though_the_next_one_does_not_fit(backed_up: Machine) -> None:
+    assert backed_up.run("restore", "old", killed_at=2).returncode == -9
+    write(backed_up.storage / "docker" / NAME, b"empty")
+    (backed_up.folder / "broken").touch()
+    assert backed_up.run("restore", "old").returncode == 1
+    (backed_up.folder / "broken").unlink()
+
+    backed_up.done("restore", "old")
+
+    assert (backed_up.held(), beside(backed_up)) == ("old", ["empty", "live"])
+
+
+# -- Accounts and records -----------------------------------------------------------------------------
+
+
+def test_what_the_site_took_away_since_does_not_come_back_with_a_restore(machine: Machine) -> None:
+    accounts, revoked = machine.folder / "etc" / "accounts.d", machine.folder / "etc" / "revoked.d"
+    releases, reports = machine.folder / "records" / "releases", machine.folder / "records" / "devices"
+    for name in ("device-lost", "device-kept", "device-revoked", "device-again", "someone"):
+        write(accounts / name, b"before")
+        write(reports / f"{name}.json", b"before")
+    write(releases / "2026.11.json", b"before")
+    write(revoked / "device-earlier", b"before")
+    machine.hold("old")
+    machine.done("make", "old")
+
+    for name in ("device-lost", "someone"):
+        (accounts / name).unlink()
+    for name in ("lost", "revoked", "again"):
+        (reports / f"device-{name}.json").unlink()
+    (accounts / "device-revoked").rename(revoked / "device-revoked")
+    for path in (accounts / "device-again", revoked / "device-again", accounts / "device-kept"):
+        write(path, b"since")
+    (revoked / "device-earlier").unlink()
+    shutil.rmtree(releases)
+
+    machine.done("restore", "old")
+
+    found = {one.name: one.read_text() for one in accounts.iterdir()}
+    assert found == {"device-lost": "before", "device-kept": "since", "device-again": "since"}
+    assert sorted(one.name for one in revoked.iterdir()) == ["device-again", "device-earlier", "device-revoked"]
+    assert "device-revoked.json" not in [one.name for one in reports.iterdir()]
+    assert {"device-lost.json", "device-again.json"} < {one.name for one in reports.iterdir()}
+    assert (releases / "2026.11.json").read_text() == "before"

@@ -258,9 +258,37 @@ def test_a_kept_blob_that_garbage_collection_took_fails_the_run_loudly(
 
 def test_a_second_run_at_once_is_refused(rack: Rack, disposable: str) -> None:
     settings = rack.settings()
-    with clean.locked(settings, 0), pytest.raises(RegistryError, match=r"clean\.lock is held"):
+    with (
+        clean.locked(settings, 0, "a backup"),
+        pytest.raises(RegistryError, match=rf"clean\.lock is held by a backup \(process {os.getpid()}\) since 20"),
+    ):
         clean.clean(settings)
     assert disposable in rack.images()
+
+
+def test_a_plan_waits_for_a_run_that_deletes_and_says_who_it_waited_for(
+    rack: Rack, disposable: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planning = ["--plan", "--settings", str(rack.settings_file)]
+    step = clean.Journal.step
+    waiting: list[threading.Thread] = []
+    plans: list[Any] = []
+
+    def plan_meanwhile(journal: clean.Journal, name: str, touches: bool = True) -> None:
+        step(journal, name, touches)
+        if name == "read-only":  # its manifests are gone, and the storage lists them still
+            assert program.main([*planning, "--wait", "0"]) == 1
+            waiting.append(threading.Thread(target=lambda: plans.append(clean.make_plan(rack.settings()))))
+            waiting[0].start()
+
+    monkeypatch.setattr(clean.Journal, "step", plan_meanwhile)
+    clean.clean(rack.settings())
+    waiting[0].join(timeout=60)
+
+    said = capsys.readouterr().err
+    assert "is held by a clean-up (process" in said
+    assert "its content is gone" not in said
+    assert [plan.decision.dropped for plan in plans] == [[]]
 
 
 # -- Pushes meanwhile --------------------------------------------------------------------------------
@@ -422,7 +450,7 @@ def test_garbage_collection_that_outlives_its_clean_up_keeps_the_lock(rack: Rack
         wait_until(lambda: is_read(rack.folder / "go"))
         cleaning.kill()
     # The registry must not take pushes yet: what is pushed now could be collected.
-    with pytest.raises(RegistryError, match="is held"):
+    with pytest.raises(RegistryError, match=r"is held by a clean-up \(process"):
         clean.restore(settings)
     assert Path(settings.switch).exists()
     (rack.folder / "go").write_text("go\n")
@@ -437,7 +465,9 @@ def test_a_run_that_is_told_to_end_gives_the_registry_back(rack: Rack, disposabl
     (rack.folder / "bin" / "stuck").write_text("#!/bin/sh\nexec sleep 60\n")
     (rack.folder / "bin" / "stuck").chmod(0o755)
     rack.settings(program=str(rack.folder / "bin" / "stuck"))
-    command = [sys.executable, "-c", KILLED, "never", str(rack.settings_file)]
+    # Who started the tests with nohup(1) has the signal ignored.
+    program = ["env", "--default-signal=HUP", sys.executable, "-c", KILLED]
+    command = [*program, "never", str(rack.settings_file)]
     journal = rack.folder / "state" / clean.JOURNAL
     with subprocess.Popen(
         command, cwd=CHECKOUT, env=rack.environment, stderr=subprocess.PIPE, encoding="utf-8"
@@ -492,7 +522,7 @@ def test_the_program_needs_nothing_but_python(rack: Rack, disposable: str) -> No
 
 def test_a_run_waits_for_the_lock_as_long_as_it_is_told(rack: Rack, disposable: str) -> None:
     settings = rack.settings()
-    with clean.locked(settings, 0):
+    with clean.locked(settings, 0, "a backup"):
         thread = threading.Thread(target=clean.clean, args=(settings, 60))
         thread.start()
         assert disposable in rack.images()

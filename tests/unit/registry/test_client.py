@@ -169,6 +169,40 @@ def test_a_busy_registry_is_asked_again_when_it_says(status: int) -> None:
     assert clock.sleeps == [60, 0.2]
 
 
+def test_an_upload_that_a_restart_cut_is_begun_anew() -> None:
+    sent: list[str] = []
+
+    def answering(request: Request) -> Answer:
+        sent.append(f"{request.method} {request.path.partition('uploads/')[2].partition('?')[0]}".strip())
+        if request.method == "HEAD":
+            return 404, {}, b""
+        if request.method == "POST":
+            return 202, {"Location": f"/v2/edge/worker/blobs/uploads/{len(sent)}"}, b""
+        return (201, {}, b"") if sent.count("POST") == 2 else refusal(503, "UNAVAILABLE", Retry_After="5")
+
+    clock = Clock()
+    with serving(answering) as front, client(front.url, clock) as registry:
+        registry.put_blob("edge/worker", b"a layer")
+    assert sent == ["HEAD", "POST", "PUT 2", "POST", "PUT 4"]
+    assert clock.sleeps == [5]
+
+
+def test_an_upload_that_is_cut_again_and_again_is_an_error_at_the_deadline() -> None:
+    def answering(request: Request) -> Answer:
+        if request.method == "POST":
+            return 202, {"Location": "/v2/edge/worker/blobs/uploads/1"}, b""
+        return (404, {}, b"") if request.method == "HEAD" else refusal(503, "UNAVAILABLE", Retry_After="60")
+
+    clock = Clock()
+    with (
+        serving(answering) as front,
+        client(front.url, clock, retry_seconds=150) as registry,
+        pytest.raises(errors.RegistryBusy, match="503: UNAVAILABLE"),
+    ):
+        registry.put_blob("edge/worker", b"a layer")
+    assert clock.time == 120
+
+
 def test_retry_after_may_be_a_date() -> None:
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=100)
     answers = [refusal(503, "", Retry_After=format_datetime(later, usegmt=True)), FOUND]

@@ -243,6 +243,22 @@ def test_a_record_that_says_not_what_it_keeps_stops_all(folder: Path, name: str,
         records.read(str(folder))
 
 
+def test_all_reports_that_cannot_be_read_are_named_at_once_with_the_fix(folder: Path) -> None:
+    write(folder / "releases" / "2026.11.json", RELEASE)
+    (folder / "accepted").mkdir()
+    write(folder / "accepted" / "device-nuc-004.json", DEVICE)
+    bad = [write(folder / "devices" / f"device-nuc-00{number}.json", "{") for number in (1, 3, 4)]
+    write(folder / "devices" / "device-nuc-002.json", DEVICE)
+
+    with pytest.raises(
+        records.RecordError, match=r"Nothing was deleted\..*edge-report-images.*edge\.rack\.retire"
+    ) as failure:
+        records.read(str(folder))
+
+    assert [str(path) in str(failure.value) for path in bad] == [True, True, True]
+    assert "nuc-002" not in str(failure.value)
+
+
 @pytest.mark.parametrize("report", ["{", "[]", 30000 * "[", {**DEVICE, "running": ["edge/worker:1"]}])
 def test_of_a_report_that_cannot_be_read_the_accepted_one_counts(folder: Path, report: Any) -> None:
     write(folder / "releases" / "2026.11.json", RELEASE)

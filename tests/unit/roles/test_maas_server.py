@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.unit.playbook_runs import ansible_playbook
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 GIVEN = {
@@ -33,19 +32,7 @@ def test_what_cannot_be_is_refused_by_name(tmp_path: Path, variables: dict[str, 
     role = {"ansible.builtin.import_role": {"name": "edge.rack.maas_server", "tasks_from": "refuse"}}
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [role]}
     (tmp_path / "refuse.yml").write_text(json.dumps([play]))
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("ansible-playbook"),
-            *("-i", "localhost,", tmp_path / "refuse.yml", "-e", json.dumps({**GIVEN, **variables})),
-        ],
-        cwd=CHECKOUT,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = ansible_playbook("-i", "localhost,", tmp_path / "refuse.yml", "-e", json.dumps({**GIVEN, **variables}))
     assert done.returncode != 0
     assert message in " ".join(done.stdout.split())
     assert "hidden" not in done.stdout

@@ -71,6 +71,26 @@ def test_devices_that_pull_at_one_moment_cost_the_registry_one_image_and_later_o
     assert shelf.origin.bytes_sent() - before <= 100
 
 
+@pytest.mark.parametrize(
+    ("account", "method", "message"),
+    [
+        (
+            "pull",
+            "PUT",
+            "the account pull may only pull; push with an account of registry_accounts that has rights: push",
+        ),
+        ("metrics", "GET", "the account metrics may only read metrics; pull with an account"),
+        ("push", "OPTIONS", "the account push may only pull and push"),
+    ],
+)
+def test_a_refusal_says_what_the_account_may_do(shelf: Shelf, account: str, method: str, message: str) -> None:
+    client = registries.Client(shelf.origin.host, shelf.certificates / "ca.crt", account)
+    status, answer = client.ask(f"edge/worker/manifests/{shelf.digest}", method)
+    (error,) = json.loads(answer)["errors"]
+    assert (status, error["code"]) == (403, "DENIED")
+    assert error["message"].startswith(message)
+
+
 def test_what_a_cache_has_it_hands_out_while_the_registry_is_away(shelf: Shelf) -> None:
     size = shelf.pull()
     shelf.origin.stop()

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.playbook_runs import ansible_playbook
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 DIGEST = "sha256:" + "a" * 64
 CONTENT = f"edge/worker@{DIGEST}"
@@ -85,17 +87,8 @@ class Rack:
             ],
         }
         (self.folder / "pull.yml").write_text(json.dumps([play]))
-        done = subprocess.run(
-            [Path(sys.executable).with_name("ansible-playbook"), self.folder / "pull.yml", *options],
-            cwd=CHECKOUT,
-            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_INVENTORY": str(self.folder / "inventory.json")},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=200,
-            check=False,
-        )
+        argv = (self.folder / "pull.yml", *options)
+        done = ansible_playbook(*argv, stderr=subprocess.STDOUT, ANSIBLE_INVENTORY=str(self.folder / "inventory.json"))
         print(done.stdout)
         self.said = " ".join(done.stdout.split())
         return done.returncode

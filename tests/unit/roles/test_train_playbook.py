@@ -1,60 +1,93 @@
 # Copyright: (c) 2026, The edge.rack engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""playbooks/train.yml where a trainer does not answer."""
+"""playbooks/train.yml: where a trainer does not answer, and what a task of the user's own makes of a job."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.playbook_runs import ansible_playbook
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
 
-def test_where_a_trainer_does_not_answer_nothing_comes_after(tmp_path: Path) -> None:
-    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
+LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
+TRAIN = CHECKOUT / "playbooks/train.yml"
+
+
+def inventory_of(folder: Path, **trainers: Any) -> dict[str, str]:
+    """The environment in which `trainers` are those of the inventory."""
     images = {name: {"tag": "1", "digest": "sha256:" + "0" * 64} for name in ("worker", "predictor")}
     inventory = {
         "all": {
-            "hosts": {
-                "localhost": local,
-                "nuc-off": {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_become": False},
-                "nuc-on": {**local, "ansible_host": "127.0.0.1"},
-            },
+            "hosts": {"localhost": LOCAL, **trainers},
             "vars": {
-                "edge_controller_dir": str(tmp_path),
+                "edge_controller_dir": str(folder),
                 "edge_registry": "registry.invalid:5000",
                 "edge_subnet": "127.0.0.0/8",
                 "release_registry_account": {"name": "rack", "password": "-"},
                 "edge_release": {"name": "test", "images": images, "model": {"task": "digits"}},
             },
-            "children": {name: {"hosts": {"nuc-off": {}, "nuc-on": {}}} for name in ("trainers", "status_deployed")},
+            "children": {name: {"hosts": {key: {} for key in trainers}} for name in ("trainers", "status_deployed")},
         }
     }
-    (tmp_path / "inventory.json").write_text(json.dumps(inventory))
+    (folder / "inventory.json").write_text(json.dumps(inventory))
+    return {"ANSIBLE_INVENTORY": str(folder / "inventory.json"), "ANSIBLE_SSH_RETRIES": "0"}
+
+
+def test_where_a_trainer_does_not_answer_nothing_comes_after(tmp_path: Path) -> None:
+    off = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_become": False}
+    given = inventory_of(tmp_path, **{"nuc-off": off, "nuc-on": {**LOCAL, "ansible_host": "127.0.0.1"}})
     after = {"hosts": "localhost", "gather_facts": False, "tasks": [{"ansible.builtin.debug": {"msg": "came after"}}]}
-    site = [{"import_playbook": str(CHECKOUT / "playbooks/train.yml")}, after]
+    site = [{"import_playbook": str(TRAIN)}, after]
     (tmp_path / "site.yml").write_text(json.dumps(site))
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), str(tmp_path / "site.yml")],
-        cwd=CHECKOUT,
-        env={
-            **os.environ,
-            "ANSIBLE_INVENTORY": str(tmp_path / "inventory.json"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_SSH_RETRIES": "0",
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    done = ansible_playbook(tmp_path / "site.yml", stderr=subprocess.STDOUT, **given)
     print(done.stdout)
     assert done.returncode != 0
     assert "did not go to its end on nuc-off, nuc-on" in done.stdout
     assert "came after" not in done.stdout
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion_mnist", "my_tasks/My_Task.py:Mine"])
+def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path, name: str) -> None:
+    """The first play and the second one's variables are the playbook's own; nobody trains."""
+    given = inventory_of(tmp_path, nuc={**LOCAL, "ansible_host": "127.0.0.1"})
+    given["PWD"] = str(tmp_path)
+    source = tmp_path / "my_tasks" / "My_Task.py"
+    source.parent.mkdir()
+    first, second, *_ = yaml.safe_load(TRAIN.read_text())
+    images = {"worker": {"digest": "sha256:0", "reference": "registry.invalid:5000/edge/worker@sha256:0"}}
+    asked = ("train_job", "train_packages", "train_data_dirs", "training_worker_task")
+    told = {variable: "{{ " + variable + " }}" for variable in asked}
+    second = {**second, "become": False, "vars": {**second["vars"], "release_images": images, "told": told}}
+    second["tasks"] = [{"ansible.builtin.copy": {"content": "{{ told | to_json }}", "dest": str(tmp_path / "told")}}]
+    (tmp_path / "site.yml").write_text(json.dumps([first, second]))
+
+    def job_of(text: str) -> dict[str, Any]:
+        source.write_text(text)
+        done = ansible_playbook(tmp_path / "site.yml", "-e", f"task={name}", stderr=subprocess.STDOUT, **given)
+        print(done.stdout)
+        assert done.returncode == 0
+        answer: dict[str, Any] = json.loads((tmp_path / "told").read_text())
+        return answer
+
+    one, other = job_of("a = 1\n"), job_of("a = 2\n")
+    if name.startswith("my_tasks/"):
+        assert one["train_job"].startswith("test-my_task-mine-")
+        assert one["train_job"] != other["train_job"]
+        assert one["training_worker_task"]["reference"] == "/run/edge-job/task/My_Task.py:Mine"
+        assert one["training_worker_task"]["files"] == ["My_Task.py"]
+    else:
+        assert one == other
+        assert one["train_job"].startswith(f"test-{name}-")
+        assert one["training_worker_task"] == {}
+    assert one["train_packages"] == (["dataset-fashion-mnist"] if name == "fashion_mnist" else [])
+    assert one["train_data_dirs"] == (["/usr/share/datasets/fashion-mnist"] if name == "fashion_mnist" else [])

@@ -77,6 +77,11 @@ def test_the_bundle_answers_as_torch_does(trained: tuple[train.Settings, dict[st
     assert (logits.argmax(1) == held_out.targets).mean() == pytest.approx(result["accuracy"])
 
 
+def test_every_rank_marks_the_last_whole_checkpoint(trained: tuple[train.Settings, dict[str, Any]]) -> None:
+    chosen, _ = trained
+    assert (chosen.checkpoints_dir / chosen.job / "whole").read_text() == f"{chosen.epochs}\n"
+
+
 def test_a_resumed_training_ends_where_an_unbroken_one_does(tmp_path: Path) -> None:
     unbroken = train.run(settings(tmp_path / "a", epochs=3), Alone())
 
@@ -230,7 +235,7 @@ def test_a_task_is_named_in_three_ways(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("letters", r"'letters' is not a known task \(digits\)"),
+        ("letters", r"'letters' is not a known task \(digits, "),
         ("no.such.package:Task", "cannot import no.such.package"),
         ("/no/such/file.py:Task", "is not a file on this device"),
         ("json:JSONDecoder", "lacks name, classes"),
@@ -244,7 +249,7 @@ def test_a_wrong_task_says_what_to_mend(reference: str, message: str) -> None:
 def test_a_file_that_breaks_is_named(tmp_path: Path) -> None:
     file = tmp_path / "broken.py"
     file.write_text("1 / 0\n")
-    with pytest.raises(TaskError, match=r"broken.py does not load: ZeroDivisionError"):
+    with pytest.raises(TaskError, match=r"broken.py:1: does not load: ZeroDivisionError"):
         load_task(f"{file}:Task")
 
 

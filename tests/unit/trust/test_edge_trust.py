@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from released_device import SITE, Device
 
 LINKS = ["commit", "files", "release", "image", "containers", "model"]
@@ -337,6 +343,118 @@ def test_the_sites_release_file_is_named_where_there_are_several(device: Device)
     assert device.found("--site", SITE)[0] == 0
 
 
+ROLLOUT = str(Path(SITE).with_name("rollout.yml"))
+
+
+def go_out_in_waves(device: Device, wave: int, **more: Any) -> None:
+    """The site releases something else, in two waves of which so many are open; the device runs what was before."""
+    before = yaml.safe_load(device.release())["edge_release"]
+    device.write(SITE, device.release(predictor=f"sha256:{'a' * 64}").replace("2026.11", "2026.12"))
+    to = yaml.safe_load((device.checkout / SITE).read_text())["edge_release"]
+    rollout = {"to": to, "open": wave, "waves": [["nuc-001"], ["nuc-002"]], "before": before, **more}
+    device.write(ROLLOUT, yaml.safe_dump({"edge_rollout": rollout}))
+    device.commit()
+
+
+def test_while_waves_are_closed_the_release_before_is_a_released_one(device: Device) -> None:
+    go_out_in_waves(device, wave=1)
+    code, links = device.found()
+    assert (code, links["release"][1]) == (0, "2026.12, 2026.11: 3 images and 1 model by digest")
+
+
+def test_by_the_clock_it_is_one_until_the_last_waves_time(device: Device) -> None:
+    go_out_in_waves(device, wave=1, opens=["2026-01-01T00:00:00Z", "2999-01-01T00:00:00Z"])
+    assert device.found()[0] == 0
+    go_out_in_waves(device, wave=1, opens=["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"])
+    assert "which is no image of the release" in broken(device, "containers")
+
+
+@pytest.mark.parametrize("wave", [2, 0])
+def test_once_all_waves_are_open_or_the_rollout_was_taken_back_it_is_none(device: Device, wave: int) -> None:
+    go_out_in_waves(device, wave)
+    assert "which is no image of the release" in broken(device, "containers")
+
+
+def test_a_rollout_that_is_none_is_refused(device: Device) -> None:
+    device.write(ROLLOUT, "edge_rollout: {open: 1}")
+    device.commit()
+    assert f"{ROLLOUT} holds no edge_rollout (KeyError: 'waves')" in broken(device, "release")
+
+
+POLICY = str(Path(SITE).with_name("release_waves.yml"))
+
+
+def commit_by_hand(device: Device, policy: dict[str, Any], ago: int) -> None:
+    """The site releases something else without a rollout, so long ago; the device runs what was before."""
+    device.write(POLICY, yaml.safe_dump({"edge_release_waves": policy}))
+    device.write(SITE, device.release(predictor=f"sha256:{'a' * 64}").replace("2026.11", "2026.12"))
+    device.git("add", "--all")
+    device.git(
+        "commit", "--quiet", "--gpg-sign", "--message=2026.12", GIT_COMMITTER_DATE=f"{int(time.time()) - ago} +0100"
+    )
+
+
+def wave(device: Device, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edge_trust.cli", "wave", str(device.checkout), "--device=nuc-001", *options]
+    return subprocess.run(command, env=device.environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_by_the_sites_policy_the_release_before_is_one_until_the_last_waves_time_and_no_longer(device: Device) -> None:
+    policy = {"canaries": "canaries", "wave_size": "100%", "pause_seconds": 1000}
+    commit_by_hand(device, policy, ago=500)
+    code, links = device.found()
+    assert (code, links["release"][1]) == (0, "2026.12, 2026.11: 3 images and 1 model by digest")
+    found = json.loads(wave(device).stdout)
+    assert (found["wave"], found["of"], found["held"]) == (2, 2, True)
+    assert (found["to"]["name"], found["before"]["name"]) == ("2026.12", "2026.11")
+    found = json.loads(wave(device, "--group=devices", "--group=canaries", f"--site={SITE}").stdout)
+    assert (found["wave"], found["held"]) == (1, False)
+    # The policy is the newest commit's: of a shorter pause the time is over.
+    device.write(POLICY, yaml.safe_dump({"edge_release_waves": {**policy, "pause_seconds": 400}}))
+    device.commit()
+    assert json.loads(wave(device).stdout) == {"policy": True, "held": False, "wave": 2, "of": 2}
+    assert "which is no image of the release" in broken(device, "containers")
+
+
+def test_a_rollout_of_the_playbook_wins_over_the_policy(device: Device) -> None:
+    commit_by_hand(device, {"wave_size": "50%", "pause_seconds": 9999}, ago=0)
+    assert device.found()[0] == 0
+    go_out_in_waves(device, wave=2)
+    assert "which is no image of the release" in broken(device, "containers")
+
+
+def test_without_a_policy_a_commit_by_hand_allows_nothing_else(device: Device) -> None:
+    device.write(SITE, device.release(predictor=f"sha256:{'a' * 64}").replace("2026.11", "2026.12"))
+    device.commit()
+    assert "which is no image of the release" in broken(device, "containers")
+    assert json.loads(wave(device).stdout) == {"policy": False, "held": False}
+
+
+def test_a_policy_that_makes_no_sense_is_named(device: Device) -> None:
+    commit_by_hand(device, {"pause_seconds": "soon"}, ago=0)
+    said = f"{POLICY}: edge_release_waves: pause_seconds is 'soon', not a number of seconds"
+    assert said in broken(device, "release")
+    done = wave(device)
+    assert (done.returncode, said in done.stderr) == (1, True)
+
+
+def test_a_history_that_was_cut_off_before_the_release_says_nothing_of_the_one_before(device: Device) -> None:
+    commit_by_hand(device, {"wave_size": "50%", "pause_seconds": 1000}, ago=500)
+    (device.checkout / ".git/shallow").write_text(device.git("rev-parse", "HEAD"))
+    state, said = device.found()[1]["release"]
+    assert (state, "so the release before is not known" in said) == ("unchecked", True)
+    assert wave(device).returncode == 1
+
+
+def test_what_a_merge_brought_counts_from_the_merge(device: Device) -> None:
+    device.git("checkout", "--quiet", "-b", "next")
+    commit_by_hand(device, {"wave_size": "50%", "pause_seconds": 1000}, ago=5000)
+    device.git("checkout", "--quiet", "main")
+    device.git("merge", "--quiet", "--no-ff", "--gpg-sign", "--message=merged", "next")
+    found = json.loads(wave(device).stdout)
+    assert (found["of"], found["before"]["name"]) == (2, "2026.11")
+
+
 # image, containers, model
 
 
@@ -412,25 +530,61 @@ def test_a_folder_over_the_images_own_programs_is_refused(device: Device) -> Non
     assert "/evil is mounted over its /opt/edge" in broken(device, "containers")
 
 
-def test_a_worker_started_as_its_role_does_is_trusted(device: Device) -> None:
-    folders = ["/run/edge-job", *(f"/var/lib/edge/{name}" for name in ("data", "models", "checkpoints", "state"))]
+def test_the_engines_socket_is_the_device_managers_alone(device: Device) -> None:
+    mount = {"Type": "bind", "Source": "/run/docker.sock", "Destination": "/var/run/docker.sock", "RW": True}
+    device.container["Mounts"].append(mount)
+    assert "/run/docker.sock is mounted over its /var/run/docker.sock" in broken(device, "containers")
+
+
+def started(device: Device, kind: str, env: list[str], folders: list[str]) -> dict[str, Any]:
+    """A second container of the release; its image is the one that the release names as worker."""
     image = device.images[0]
-    image["Config"] = {"User": "edge", "Env": ["PATH=/opt/edge/bin"], "Entrypoint": ["entrypoint"], "WorkingDir": ""}
-    given = ["EDGE_SSH_ADDRESS=192.0.2.11", "EDGE_SSH_PORT=2222", f"EDGE_IMAGE_DIGEST={image['RepoDigests'][0]}"]
-    worker = {
+    image["RepoDigests"] = [name.replace("edge/worker", f"edge/{kind}") for name in image["RepoDigests"]]
+    image["Config"] = {"User": "", "Env": ["PATH=/opt/edge/bin"], "Entrypoint": ["entrypoint"], "WorkingDir": ""}
+    container = {
         "Id": "2",
         "Image": image["Id"],
-        "Name": "/edge-worker",
-        "Config": {
-            **image["Config"],
-            "Image": image["RepoDigests"][0],
-            "Env": [*given, "PATH=/opt/edge/bin"],
-            "Cmd": [],
-        },
+        "Name": f"/edge-{kind}",
+        "Config": {**image["Config"], "Image": image["RepoDigests"][0], "Env": [*env, "PATH=/opt/edge/bin"], "Cmd": []},
         "HostConfig": {"Privileged": False, "CapAdd": None, "Devices": []},
-        "Mounts": [{"Type": "bind", "Source": f"/device{folder}", "Destination": folder} for folder in folders],
+        "Mounts": [
+            {"Type": "bind", "Source": f"/device{folder}", "Destination": folder, "RW": True} for folder in folders
+        ],
     }
-    device.containers.append(worker)
+    device.containers.append(container)
+    return container
+
+
+def worker(device: Device) -> dict[str, Any]:
+    """As the role training_worker starts it."""
+    folders = ["/run/edge-job", *(f"/var/lib/edge/{name}" for name in ("data", "models", "checkpoints", "state"))]
+    digest = device.images[0]["RepoDigests"][0]
+    return started(
+        device, "worker", ["EDGE_SSH_ADDRESS=192.0.2.11", "EDGE_SSH_PORT=2222", f"EDGE_IMAGE_DIGEST={digest}"], folders
+    )
+
+
+def test_a_worker_started_as_its_role_does_is_trusted(device: Device) -> None:
+    worker(device)
+    code, links = device.found()
+    assert code == 0, links
+
+
+def test_a_workers_data_may_be_read_and_no_more(device: Device) -> None:
+    data = {"Type": "bind", "Source": "/usr/share/x", "Destination": "/usr/share/x", "RW": False}
+    worker(device)["Mounts"].append(data)
+    code, links = device.found()
+    assert code == 0, links
+    data["RW"] = True
+    assert "/usr/share/x is mounted over its /usr/share/x" in broken(device, "containers")
+
+
+def test_a_device_manager_started_as_its_role_does_is_trusted(device: Device) -> None:
+    device.write(SITE, device.release().replace("    worker:", "    manager:"))
+    device.commit()
+    env = ["EDGE_DEVICE_ADDRESS=192.0.2.11", "EDGE_ROOT=/var/lib/edge", "EDGE_WORKER_MEMORY=1g"]
+    folders = ["/var/run/docker.sock", "/etc/edge-manager", "/var/lib/edge", "/run/edge-jobs"]
+    started(device, "manager", env, folders)
     code, links = device.found()
     assert code == 0, links
 

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from released_device import CHECKOUT, PREDICTOR, WORKER, Device
+import yaml
+from released_device import CHECKOUT, PREDICTOR, SITE, WORKER, Device
+
+from tests.unit.playbook_runs import ansible_playbook
 
 RELEASED = [image["RepoDigests"][0] for image in (WORKER, PREDICTOR)]
 OTHER = f"registry.edge.lab:5000/edge/worker@sha256:{'e' * 64}"
@@ -60,16 +61,7 @@ def run(device: Device, book: Path, *options: str, groups: tuple[str, ...] = (),
     inventory.write_text(
         json.dumps({"all": {"hosts": hosts, "vars": {**settings(device), **variables}, "children": children}})
     )
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, book, *options],
-        cwd=CHECKOUT,
-        env={**os.environ, **device.environment, "ANSIBLE_NOCOLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    done = ansible_playbook("-i", inventory, book, *options, **device.environment)
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
@@ -81,7 +73,7 @@ def play(
     return run(device, book, *options, **variables)
 
 
-def test_the_role_installs_what_proves_the_release_and_refuses_another(device: Device) -> None:
+def test_the_role_installs_once_what_proves_the_release_and_refuses_another(device: Device) -> None:
     # Models lie elsewhere on this machine, so none is on this device.
     device.containers = []
     device.verify()
@@ -103,6 +95,10 @@ def test_the_role_installs_what_proves_the_release_and_refuses_another(device: D
     assert f"{OTHER} is about to run, but the signed release on localhost" in said
     assert f"The model sha256:{'f' * 64} is not the one that the signed release on localhost" in said
     assert "files broken: ansible.cfg is not in the commit. To do: look at them" in said
+
+    code, said = play(device, role("main"))
+    assert code == 0, said
+    assert re.search(r"localhost : ok=\d+ changed=0 ", said), said
 
 
 def test_a_new_commit_reaches_the_device_that_lacks_it_though_the_first_has_it(device: Device) -> None:
@@ -182,3 +178,44 @@ def test_where_signers_are_named_what_they_did_not_sign_does_not_run(
     assert code != 0
     assert f"{OTHER} is about to run, but the signed release on nuc-001" in said
     assert not re.search(r"TASK \[edge.rack.(predictor|training_worker) ", said)
+
+
+def test_a_release_that_was_committed_by_hand_waits_for_the_devices_wave(device: Device) -> None:
+    """By the site's policy; unless the device is a canary, has a release of its own, or cannot read the policy."""
+    before = yaml.safe_load(device.release())["edge_release"]
+    device.write(SITE, device.release().replace("2026.11", "2026.12"))
+    policy = {"canaries": "canaries", "wave_size": "100%", "pause_seconds": 9999}
+    device.write(str(Path(SITE).with_name("release_waves.yml")), yaml.safe_dump({"edge_release_waves": policy}))
+    device.commit()
+    to = {**before, "name": "2026.12"}
+    program = device.folder / "edge-trust"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m edge_trust.cli "$@"\n')
+    program.chmod(0o755)
+    no_policy = device.folder / "elsewhere"
+    device.git("clone", "--quiet", str(device.checkout), str(no_policy))
+    device.git("checkout", "--quiet", "HEAD~1", at=no_policy)
+    hosts: dict[str, dict[str, Any]] = {
+        "waits": {},
+        "canary": {},
+        "pinned": {"edge_release": {**before, "name": "own"}},
+        "blind": {"trust_checkout": str(no_policy)},
+    }
+    inventory = device.folder / "hosts.json"
+    common = {**settings(device), "ansible_connection": "local", "trust_checkout": str(device.checkout)}
+    common |= {"edge_release": to, "edge_release_waves": policy}
+    children = {"devices": {"hosts": hosts}, "canaries": {"hosts": {"canary": {}}}}
+    inventory.write_text(json.dumps({"all": {"vars": common, "children": children}}))
+    told = {
+        "ansible.builtin.debug": {"msg": "{{ inventory_hostname }} takes {{ edge_release.name }}, {{ release_place }}"}
+    }
+    book = device.folder / "play.yml"
+    # As a device converges: asked for twice.
+    tasks = [role("wave", "release"), role("wave", "release"), told]
+    book.write_text(json.dumps([{"hosts": "devices", "gather_facts": False, "tasks": tasks}]))
+    done = ansible_playbook("-i", inventory, book, **device.environment)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "waits takes 2026.11, " in said
+    assert "canary takes 2026.12, " in said
+    assert "pinned takes own, " in said
+    assert "edge_release_waves: blind does not know its wave, so its release stays: it stands in another file" in said
+    assert "blind takes" not in said

@@ -4,45 +4,37 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import anyio
+from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.responses import Response
 
 from edge_training.bundle import BundleError
-from edge_training.predictor.model import InputError, Model, load
+from edge_training.counting import Counting
+from edge_training.predictor.inputs import IMAGE_TYPES, InputError, as_image
+from edge_training.predictor.metrics import Metrics
+from edge_training.predictor.model import Model, load
 from edge_training.predictor.settings import Settings
+from edge_training.problem import ProblemError, answer_with_problems
 
 log = logging.getLogger("uvicorn.error")
-
-
-class ProblemError(Exception):
-    """An answer that is an error: HTTP status, one-line title, and what to do about it."""
-
-    def __init__(self, status: int, title: str, detail: str) -> None:
-        super().__init__(detail)
-        self.status, self.title, self.detail = status, title, detail
-
-    def response(self) -> JSONResponse:
-        return JSONResponse(
-            {"type": "about:blank", "title": self.title, "status": self.status, "detail": self.detail},
-            status_code=self.status,
-            media_type="application/problem+json",
-        )
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The service. A model that cannot be used leaves it running and unready, with the reason in /healthz."""
     state: dict[str, Model | str] = {}
+    metrics = Metrics()
+    # As many at a time as there are processors; the rest waits in line, and a line that is too long is refused.
+    threads = anyio.CapacityLimiter(settings.concurrency)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
-            state["model"] = await run_in_threadpool(load, settings)
+            state["model"] = await run_sync(load, settings)
         except BundleError as error:
             log.error("not ready: %s", error)
             state["reason"] = str(error)
@@ -58,13 +50,16 @@ def create_app(settings: Settings) -> FastAPI:
             )
         return model
 
-    @app.exception_handler(ProblemError)
-    async def problem(_request: Request, error: ProblemError) -> JSONResponse:
-        return error.response()
+    @contextmanager
+    def place_in_line() -> Iterator[None]:
+        if metrics.in_line >= settings.max_waiting:
+            detail = f"{settings.max_waiting} requests wait already; ask again, or ask another device."
+            raise ProblemError(503, "The Predictor is busy", detail, {"Retry-After": "1"})
+        with metrics.waits():
+            yield
 
-    @app.exception_handler(StarletteHTTPException)
-    async def refused(_request: Request, error: StarletteHTTPException) -> JSONResponse:
-        return ProblemError(error.status_code, str(error.detail), "See /openapi.json for what there is.").response()
+    app.add_middleware(Counting, requests=metrics.requests)
+    answer_with_problems(app)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -100,14 +95,33 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.post("/predictions")
     async def predictions(request: Request) -> dict[str, Any]:
-        """`{"instances": [input, ...]}` -> for each its class and probability."""
+        """`{"instances": [input, ...]}` -> for each its class and probability; an input is nested lists of numbers or
+        `{"b64": image}`. A PNG or JPEG file as the body is one instance."""
         loaded = ready()
-        instances = instances_of(await body_of(request, settings.max_body_bytes), settings.max_instances)
-        try:
-            answers = await run_in_threadpool(loaded.predict, instances)
-        except InputError as error:
-            raise ProblemError(422, "An instance does not fit the model", str(error)) from error
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        with place_in_line():
+            body = await body_of(request, settings.max_body_bytes)
+            instances = [] if kind in IMAGE_TYPES else instances_of(body, settings.max_instances)
+
+            def answer() -> list[dict[str, Any]]:
+                return (
+                    loaded.classify(as_image(body, loaded.shape)[None])
+                    if kind in IMAGE_TYPES
+                    else loaded.predict(instances)
+                )
+
+            try:
+                answers = await run_sync(answer, limiter=threads)
+            except InputError as error:
+                raise ProblemError(422, "An instance does not fit the model", str(error)) from error
+        metrics.count(answers)
         return {"model_digest": loaded.bundle.digest, "predictions": answers}
+
+    @app.get("/metrics", response_class=Response)
+    async def prometheus() -> Response:
+        """In Prometheus's text format."""
+        loaded = state.get("model")
+        return metrics.exposed(loaded.bundle.digest if isinstance(loaded, Model) else "")
 
     return app
 

@@ -10,11 +10,8 @@ import onnxruntime
 
 from edge_training import bundle
 from edge_training.bundle import Bundle, BundleError
+from edge_training.predictor.inputs import as_inputs
 from edge_training.predictor.settings import Settings
-
-
-class InputError(ValueError):
-    """Instances that the model cannot take; the message says what it takes."""
 
 
 class Model:
@@ -47,18 +44,22 @@ class Model:
         Raises:
             InputError: an instance does not have the model's shape.
         """
+        return self.classify(as_inputs(instances, self.shape))
+
+    def classify(self, inputs: npt.NDArray[np.float32]) -> list[dict[str, Any]]:
+        """(n, *shape) -> for each row its class."""
         classes = self.bundle.manifest.classes
         return [
             {"label": classes[index], "index": index, "probability": round(float(row[index]), 6)}
-            for row in self.probabilities(as_inputs(instances, self.shape))
+            for row in self.probabilities(inputs)
             for index in [int(row.argmax())]
         ]
 
-    def prove(self) -> None:
-        """Answer the bundle's samples as the trained model did.
+    def prove(self, right_share: float) -> None:
+        """Answer the bundle's samples as the trained model did, and that share of them rightly.
 
         Raises:
-            BundleError: an answer differs.
+            BundleError: an answer differs, or too few are right.
         """
         samples = self.bundle.samples
         for number, (sample, answer) in enumerate(
@@ -69,6 +70,12 @@ class Model:
                     f"{self.bundle.digest}: sample {number} is class {answer['index']} here but was {sample.predicted}"
                     " after training; export the model again, or report this device"
                 )
+        right = sum(sample.predicted == sample.truth for sample in samples)
+        if right < right_share * len(samples):
+            raise BundleError(
+                f"{self.bundle.digest}: {right} of {len(samples)} held-out samples are right, a share of"
+                f" {right_share:g} is wanted; train a better model, or lower EDGE_PREDICTOR_RIGHT_SHARE"
+            )
 
 
 def load(settings: Settings) -> Model:
@@ -78,32 +85,8 @@ def load(settings: Settings) -> Model:
         BundleError: it is missing, damaged, another one, or answers wrongly.
     """
     model = Model(bundle.read(settings.model_file, settings.model_digest), settings.threads)
-    model.prove()
+    model.prove(settings.right_share)
     return model
-
-
-def as_inputs(instances: list[Any], shape: list[int]) -> npt.NDArray[np.float32]:
-    """Nested lists of numbers as one batch (n, *shape).
-
-    Raises:
-        InputError: an instance is not that, named by its place.
-    """
-    wanted = " x ".join(map(str, shape))
-    rows = []
-    for place, instance in enumerate(instances):
-        try:
-            row = np.asarray(instance)
-        except ValueError as error:
-            raise InputError(f"instances[{place}] is ragged; this model takes {wanted} numbers") from error
-        if list(row.shape) != shape or row.dtype.kind not in "iuf":
-            found = " x ".join(map(str, row.shape)) or "a single value"
-            kind = "numbers" if row.dtype.kind in "iuf" else "values that are not all numbers"
-            raise InputError(f"instances[{place}] holds {found} ({kind}); this model takes {wanted} numbers")
-        row = row.astype(np.float32)
-        if not np.isfinite(row).all():
-            raise InputError(f"instances[{place}] holds a number that is not finite")
-        rows.append(row)
-    return np.stack(rows)
 
 
 def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

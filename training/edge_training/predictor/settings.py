@@ -9,15 +9,21 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Settings:
-    """EDGE_MODEL_FILE, EDGE_MODEL_DIGEST (`sha256:<hex>`), and limits: bytes of a request, threads of one answer."""
+    """EDGE_MODEL_FILE and EDGE_MODEL_DIGEST (`sha256:<hex>`); limits: bytes of a request, threads of one answer,
+    answers at a time, requests that may wait; and the share of the model's held-out samples that must be told rightly
+    before it is served.
+    """
 
     model_file: Path
     model_digest: str
     address: str = "0.0.0.0"  # noqa: S104  # inside its container; the device decides what is published
     port: int = 8480
-    max_body_bytes: int = 1 << 20
+    max_body_bytes: int = 2 << 20
     max_instances: int = 256
     threads: int = 1
+    concurrency: int = 2
+    max_waiting: int = 64
+    right_share: float = 0.8
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -33,6 +39,16 @@ class Settings:
                 raise SystemExit(f"{name}={text!r} must be a whole number from 1 up")
             return int(text)
 
+        def share(name: str, default: float) -> float:
+            text = environment.get(name, str(default))
+            try:
+                found = float(text)
+            except ValueError:
+                found = -1.0
+            if not 0 <= found <= 1:
+                raise SystemExit(f"{name}={text!r} must be a number from 0 to 1")
+            return found
+
         missing = [name for name in ("EDGE_MODEL_FILE", "EDGE_MODEL_DIGEST") if not environment.get(name)]
         if missing:
             raise SystemExit(f"set {' and '.join(missing)}: the model's bundle and its sha256:<hex>")
@@ -44,4 +60,7 @@ class Settings:
             max_body_bytes=number("EDGE_PREDICTOR_MAX_BODY_BYTES", cls.max_body_bytes),
             max_instances=number("EDGE_PREDICTOR_MAX_INSTANCES", cls.max_instances),
             threads=number("EDGE_PREDICTOR_THREADS", cls.threads),
+            concurrency=number("EDGE_PREDICTOR_CONCURRENCY", cls.concurrency),
+            max_waiting=number("EDGE_PREDICTOR_MAX_WAITING", cls.max_waiting),
+            right_share=share("EDGE_PREDICTOR_RIGHT_SHARE", cls.right_share),
         )

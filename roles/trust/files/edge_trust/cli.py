@@ -1,13 +1,14 @@
 # Copyright: (c) 2026, The edge.rack engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The program: edge-trust verify CHECKOUT."""
+"""The program: edge-trust verify CHECKOUT, and edge-trust wave CHECKOUT for who deploys."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -84,6 +85,37 @@ def _check_device(chain: Chain, released: release.Release, options: argparse.Nam
     chain.check("model", lambda: model.check(engine, released, options.models))
 
 
+def check(options: argparse.Namespace) -> int:
+    """Print every link."""
+    chain, about = verify(options)
+    if options.json:
+        print(json.dumps({**about, "trusted": chain.code == 0, "links": [link.as_dict() for link in chain.links]}))
+    else:
+        print(show(chain))
+    return chain.code
+
+
+def wave(options: argparse.Namespace) -> int:
+    """Print where a device stands in a release that was committed by hand (waves.py)."""
+    try:
+        with Repository(options.checkout) as repository:
+            found = release.rollout(repository, options.site)
+    except BrokenLinkError as error:  # CannotCheckError is one
+        print(f"edge-trust: {error.found}: {error.remedy}", file=sys.stderr)
+        return 1
+    about: dict[str, object] = {"policy": bool(found), "held": False}
+    if found:
+        policy, rollout = found
+        number = policy.wave(options.device, options.group)
+        about |= {"wave": number, "of": policy.waves}
+        if rollout:
+            opens = policy.opens(number, rollout.since)
+            about |= {"to": rollout.to, "before": rollout.before, "held": time.time() < opens, "opens": int(opens)}
+    # A date of YAML, where somebody wrote one as a tag, is the text that it was.
+    print(json.dumps(about, default=str))
+    return 0
+
+
 def show(chain: Chain) -> str:
     lines: list[str] = []
     for link in chain.links:
@@ -101,10 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     verbs = parser.add_subparsers(required=True)
     verb = verbs.add_parser("verify", help="check every link from the signed commit to what runs")
-    verb.add_argument("checkout", type=lambda text: Path(text).absolute(), help="the site's checkout")
-    verb.add_argument(
-        "--site", action="append", default=[], metavar="FILE", help="its release file, within the checkout"
-    )
+    verb.set_defaults(does=check)
+    _add_site(verb)
     verb.add_argument(
         "--other-container", action="append", default=[], metavar="NAME", help="may run beside the release"
     )
@@ -114,13 +144,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     verb.add_argument("--models", type=Path, default=Path("/var/lib/edge/models"), help="folder of models")
     verb.add_argument("--json", action="store_true", help="for programs")
+    verb = verbs.add_parser("wave", help="for programs: may a device take a release that was committed by hand?")
+    verb.set_defaults(does=wave)
+    _add_site(verb)
+    verb.add_argument("--device", required=True, help="its name")
+    verb.add_argument("--group", action="append", default=[], metavar="NAME", help="one that it is in")
     options = parser.parse_args(arguments)
-    chain, about = verify(options)
-    if options.json:
-        print(json.dumps({**about, "trusted": chain.code == 0, "links": [link.as_dict() for link in chain.links]}))
-    else:
-        print(show(chain))
-    return chain.code
+    return int(options.does(options))
+
+
+def _add_site(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("checkout", type=lambda text: Path(text).absolute(), help="the site's checkout")
+    verb.add_argument(
+        "--site", action="append", default=[], metavar="FILE", help="its release file, within the checkout"
+    )
 
 
 if __name__ == "__main__":

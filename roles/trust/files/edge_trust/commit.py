@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import Protocol
 
 from .links import BrokenLinkError, CannotCheckError
-from .repository import Repository
 
 REMEDY = "check out a commit that one of trust_signers signed (git commit -S), or add its signer there"
 # Git takes the program from the signature's own kind: one of PGP or X.509 would run another, so none may.
@@ -19,6 +19,16 @@ SETTINGS = (
     "gpg.ssh.program=ssh-keygen",
     *(f"gpg.{kind}program=false" for kind in ("", "openpgp.", "x509.")),
 )
+
+
+class Repository(Protocol):
+    """Where the commit is read from: a checkout, or what is being pushed."""
+
+    commit: str
+
+    def read(self, kind: str, name: str) -> bytes: ...
+
+    def git(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]: ...
 
 
 def check(repository: Repository, signers: Path, revoked: Path) -> str:

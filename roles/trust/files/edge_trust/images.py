@@ -63,7 +63,7 @@ def _foreign(container: dict[str, Any], image: dict[str, Any], release: Release)
     asked = Reference.parse(container["Config"]["Image"])
     if not any(asked.repository == found.repository and asked.digest == found.digest for found in released):
         return "an image of the release that was not started by its digest"
-    if changed := differences(container, image):
+    if changed := differences(_released_name(asked), container, image):
         return f"an image of the release that was not started as it is: {', '.join(changed)}"
     return ""
 

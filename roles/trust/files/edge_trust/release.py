@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
 
+from . import history, waves
 from .links import BrokenLinkError, CannotCheckError
 from .repository import Entry, Repository
 
 SUFFIX = "group_vars/all/release.yml"
+POLICY = "release_waves.yml"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 PIN = "write the digests (playbook edge.rack.pin_release), commit signed (git commit -S), and check that out"
 
@@ -51,8 +55,22 @@ def read(repository: Repository, paths: Sequence[str]) -> Release:
             raise BrokenLinkError(
                 f"the commit has no {path}", "name the site's release file (--site, trust_release_files)"
             )
-        _add(release, path, repository.read("blob", entries[path].blob))
+        to = _part(path, repository.read("blob", entries[path].blob), "edge_release")
+        _add(release, path, to)
+        place, before = _before(repository, path, to)
+        if before:
+            _add(release, place, before)
     return release
+
+
+def rollout(repository: Repository, paths: Sequence[str]) -> tuple[waves.Policy, waves.Rollout | None] | None:
+    """The site's policy, and the newest release while waves of it are closed by that; None where it has no policy."""
+    path = next((path for path in paths if f"/{path}".endswith(f"/{SUFFIX}")), "") or _only(repository.entries)
+    policy = _policy(repository, path)
+    if not policy:
+        return None
+    _beside, planned = _planned(repository, path)
+    return policy, waves.rollout(history.releases(repository, path), policy, time.time(), planned)
 
 
 def _only(entries: dict[str, Entry]) -> str:
@@ -66,14 +84,59 @@ def _only(entries: dict[str, Entry]) -> str:
     return found[0]
 
 
-def _add(release: Release, path: str, content: bytes) -> None:
+def _part(path: str, content: bytes, key: str) -> dict[str, Any]:
     try:
-        given = (yaml.safe_load(content) or {})["edge_release"]
+        return dict((yaml.safe_load(content) or {})[key])
+    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, ValueError) as error:
+        what = "edge_release with images" if key == "edge_release" else key
+        raise BrokenLinkError(f"{path} holds no {what} ({_reason(error)})", PIN) from error
+
+
+def _before(repository: Repository, path: str, to: dict[str, Any]) -> tuple[str, waves.Given]:
+    """What devices run whose wave has not come, and the file that says so; nothing once all waves are open."""
+    beside, planned = _planned(repository, path)
+    if planned and planned["to"] == to:
+        taken_back = not planned["open"]
+        return beside, {} if taken_back or waves.is_out(planned, time.time()) else planned["before"]
+    policy = _policy(repository, path)
+    found = waves.rollout(history.releases(repository, path), policy, time.time(), planned) if policy else None
+    return path, found.before if found else {}
+
+
+def _planned(repository: Repository, path: str) -> tuple[str, dict[str, Any]]:
+    """What edge.rack.release wrote beside the release file."""
+    beside = str(PurePosixPath(path).with_name("rollout.yml"))
+    if beside not in repository.entries:
+        return beside, {}
+    planned = _part(beside, repository.read("blob", repository.entries[beside].blob), "edge_rollout")
+    try:
+        waves.is_out(planned, time.time())
+        return beside, {"before": planned["before"], "to": planned["to"], **planned}
+    except (LookupError, TypeError, ValueError) as error:
+        raise BrokenLinkError(f"{beside} holds no edge_rollout ({_reason(error)})", PIN) from error
+
+
+def _policy(repository: Repository, path: str) -> waves.Policy | None:
+    beside = str(PurePosixPath(path).with_name(POLICY))
+    if beside not in repository.entries:
+        return None
+    given = _part(beside, repository.read("blob", repository.entries[beside].blob), "edge_release_waves")
+    try:
+        return waves.Policy.parse(given)
+    except waves.PolicyError as error:
+        raise BrokenLinkError(f"{beside}: edge_release_waves: {error}", "mend it, and commit signed") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _add(release: Release, path: str, given: waves.Given) -> None:
+    try:
         images = dict(given["images"])
         model = dict(given.get("model") or {})
-    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, ValueError, AttributeError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise BrokenLinkError(f"{path} holds no edge_release with images ({reason})", PIN) from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise BrokenLinkError(f"{path} holds no edge_release with images ({_reason(error)})", PIN) from error
     release.names.append(str(given.get("name", path)))
     for name, image in images.items():
         fields = image if isinstance(image, dict) else {}

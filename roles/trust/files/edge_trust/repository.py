@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from .links import BrokenLinkError, CannotCheckError
 
 TIMEOUT_SECONDS = 120
 SUBMODULE = "160000"
+FOLDER = "40000"
 FETCH = "fetch it again from where releases come from"
 
 
@@ -108,22 +110,43 @@ class Repository:
     def entries(self) -> dict[str, Entry]:
         """Every file of the commit by its path."""
         found: dict[str, Entry] = {}
-        commit = self.read("commit", self.commit)
-        self._read_tree(commit.split(b"\n", 1)[0].removeprefix(b"tree ").decode(), "", found)
+        self._read_tree(self._tree(self.commit), "", found)
         return found
 
+    def find(self, commit: str, path: str) -> str:
+        """The name of a file's blob in that commit; empty where it has no such file."""
+        name = self._tree(commit)
+        *folders, file = path.split("/")
+        for folder in folders:
+            name = next((tree for mode, tree, part in self._parts(name) if part == folder and mode == FOLDER), "")
+            if not name:
+                return ""
+        return next((blob for mode, blob, part in self._parts(name) if part == file and mode.startswith("100")), "")
+
+    @cached_property
+    def shallow(self) -> list[str]:
+        """Commits whose parents were not fetched."""
+        return self._text("shallow").split()
+
+    def _tree(self, commit: str) -> str:
+        return self.read("commit", commit).split(b"\n", 1)[0].removeprefix(b"tree ").decode()
+
     def _read_tree(self, name: str, folder: str, found: dict[str, Entry]) -> None:
-        content = self.read("tree", name)
+        for mode, blob, part in self._parts(name):
+            if mode == FOLDER:
+                self._read_tree(blob, f"{folder}{part}/", found)
+            else:
+                found[folder + part] = Entry(mode, blob)
+
+    def _parts(self, tree: str) -> Iterator[tuple[str, str, str]]:
+        """What a folder holds: mode, name of the object, name of the file."""
+        content = self.read("tree", tree)
         size = len(self.commit) // 2
         while content:
             head, _sep, rest = content.partition(b"\0")
             mode, _sep, file = head.partition(b" ")
-            path = folder + os.fsdecode(file)
-            blob, content = rest[:size].hex(), rest[size:]
-            if mode == b"40000":
-                self._read_tree(blob, f"{path}/", found)
-            else:
-                found[path] = Entry(mode.decode(), blob)
+            yield mode.decode(), rest[:size].hex(), os.fsdecode(file)
+            content = rest[size:]
 
     def _head(self) -> str:
         # Git would read the checkout's configuration to say the same.

@@ -8,35 +8,57 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-# What the roles edge.rack.predictor and edge.rack.training_worker give to a container.
+# What the roles predictor, training_worker and device_manager give to a container of each image.
 DESTINATIONS = {
-    "/models",
-    "/run/edge-job",
-    "/var/lib/edge/data",
-    "/var/lib/edge/models",
-    "/var/lib/edge/checkpoints",
-    "/var/lib/edge/state",
+    "predictor": {"/models"},
+    "worker": {
+        "/run/edge-job",
+        "/var/lib/edge/data",
+        "/var/lib/edge/models",
+        "/var/lib/edge/checkpoints",
+        "/var/lib/edge/state",
+    },
+    # No other container has the engine's socket.
+    "manager": {
+        "/var/run/docker.sock",
+        "/etc/edge-manager",
+        "/usr/local/lib/edge-commit",
+        "/var/lib/edge",
+        "/run/edge-jobs",
+    },
 }
+# A task's data (train_data_dirs), which is only read.
+DATA = ("/usr/share/", "/srv/", "/mnt/", "/media/")
 VARIABLES = {
-    "EDGE_MODEL_FILE",
-    "EDGE_MODEL_DIGEST",
-    "EDGE_SSH_ADDRESS",
-    "EDGE_SSH_PORT",
-    "EDGE_IMAGE_DIGEST",
+    "predictor": {"EDGE_MODEL_FILE", "EDGE_MODEL_DIGEST", "EDGE_PREDICTOR_RIGHT_SHARE"},
+    "worker": {"EDGE_SSH_ADDRESS", "EDGE_SSH_PORT", "EDGE_IMAGE_DIGEST"},
+    "manager": {
+        "EDGE_DEVICE_ADDRESS",
+        "EDGE_JOB_KEYS",
+        "EDGE_MANAGER_INPUTS",
+        "EDGE_PREDICTOR_CPUS",
+        "EDGE_PREDICTOR_MEMORY",
+        "EDGE_PREDICTOR_PORT",
+        "EDGE_PREDICTOR_RIGHT_SHARE",
+        "EDGE_READY_SECONDS",
+        "EDGE_ROOT",
+        "EDGE_WORKER_CPUS",
+        "EDGE_WORKER_MEMORY",
+    },
 }
 HEALTHCHECK = ["CMD", "ready"]
 
 
-def differences(container: dict[str, Any], image: dict[str, Any]) -> list[str]:
-    """Each way in which the container was started otherwise than its image, and the roles, say."""
+def differences(kind: str, container: dict[str, Any], image: dict[str, Any]) -> list[str]:
+    """Each way in which a container of the image edge/KIND was started otherwise than the image, and the roles, say."""
     return [
-        *_program(container["Config"], image.get("Config") or {}),
+        *_program(container["Config"], image.get("Config") or {}, VARIABLES.get(kind, set())),
         *_rights(container["HostConfig"]),
-        *_mounts(container),
+        *_mounts(kind, container["Mounts"]),
     ]
 
 
-def _program(given: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
+def _program(given: dict[str, Any], own: dict[str, Any], variables: set[str]) -> Iterator[str]:
     for field in ("Entrypoint", "Cmd", "User", "WorkingDir"):
         # The engine writes an empty field as null, "" or [].
         if (given.get(field) or None) != (own.get(field) or None):
@@ -47,7 +69,7 @@ def _program(given: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
     # PATH or LD_PRELOAD would change what the program is.
     for text in sorted(set(given.get("Env") or []) - set(own.get("Env") or [])):
         name = text.partition("=")[0]
-        if name not in VARIABLES:
+        if name not in variables:
             yield f"the variable {name} is not the image's"
 
 
@@ -60,7 +82,9 @@ def _rights(given: dict[str, Any]) -> Iterator[str]:
         yield f"it has the devices {', '.join(device['PathOnHost'] for device in given['Devices'])}"
 
 
-def _mounts(container: dict[str, Any]) -> Iterator[str]:
-    for mount in container["Mounts"]:
-        if mount["Destination"] not in DESTINATIONS:
+def _mounts(kind: str, mounts: list[dict[str, Any]]) -> Iterator[str]:
+    for mount in mounts:
+        to = mount["Destination"]
+        is_data = kind == "worker" and to.startswith(DATA) and not mount.get("RW", True)
+        if to not in DESTINATIONS.get(kind, set()) and not is_data:
             yield f"{mount.get('Source') or mount['Type']} is mounted over its {mount['Destination']}"

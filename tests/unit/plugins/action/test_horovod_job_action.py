@@ -12,6 +12,7 @@ from ansible_collections.edge.rack.plugins.action import horovod_job
 from ansible_collections.edge.rack.plugins.plugin_utils import live_progress
 
 START = {"event": "start", "ranks": 4, "task": "digits", "parameters": 84306, "examples": 1438}
+NOTE = {"event": "note", "text": "nuc-02: has no images of red"}
 EPOCH = {"event": "epoch", "epochs": 2, "loss": 0.5, "accuracy": 0.9, "images_per_second": 1000.0}
 
 
@@ -66,11 +67,12 @@ def test_each_line_of_progress_is_shown_once(shown):
             {"started": 1},
             {"finished": 1, "changed": True, "result": {"ranks": 4}, "ansible_job_id": "j"},
         ],
-        [[], [START], [START, first], [START, first, second]],
+        [[], [START], [START, NOTE, first], [START, NOTE, first, second]],
     )
     assert follow(launcher) == {"changed": True, "result": {"ranks": 4}}
     assert shown == [
         "job: 4 ranks train digits: 84306 parameters, 1438 examples",
+        "job: nuc-02: has no images of red",
         "job: epoch 1 of 2: loss 0.5000, accuracy 0.9000, 1000 images/s",
         "job: epoch 2 of 2: loss 0.5000, accuracy 0.9000, 1000 images/s",
     ]

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ def params(**changes: Any) -> dict[str, Any]:
     defaults = {
         "name": "digits-1",
         "task": "digits",
+        "task_digest": None,
         "workers": [dict(worker) for worker in WORKERS],
         "subnet": "10.10.0.0/24",
         "ssh_port": 2222,
@@ -62,6 +65,8 @@ def test_a_sound_job_has_no_findings() -> None:
         ({"name": "Digits 1"}, "name: 'Digits 1'"),
         ({"epochs": 0}, "epochs: 0"),
         ({"image_digest": "latest"}, "image_digest: 'latest'"),
+        ({"task_digest": "sha256:1", "task": "/run/edge-job/task/x.py"}, "task_digest: 'sha256:1'"),
+        ({"task_digest": A}, "task_digest: digits is part of the image"),
         ({"subnet": "10.10.0.1/24"}, "subnet: 10.10.0.1/24 has host bits set"),
         ({"workers": []}, "the list is empty"),
         ({"workers": [WORKERS[0], WORKERS[0]]}, "address 10.10.0.1 is given 2 times"),
@@ -111,6 +116,29 @@ def test_the_command_keeps_to_the_subnet_and_the_ring() -> None:
     assert "plm_rsh_num_concurrent" not in line
     many = [{"name": f"n{n}", "address": f"10.10.0.{n}", "slots": 1} for n in range(1, 101)]
     assert "plm_rsh_num_concurrent" in horovod_job.mpirun_command(params(workers=many))
+
+
+def test_a_users_task_is_the_one_that_was_sent() -> None:
+    mine = params(task="/run/edge-job/task/mine.py", task_digest=A)
+    assert horovod_job.request_findings(mine) == []
+    assert "--ranks 3 /run/edge-job/task/mine.py" in " ".join(horovod_job.check_command(mine))
+    command = horovod_job.mpirun_command(mine)
+    assert command[command.index("--task-digest") + 1] == A
+    assert "--task-digest" not in horovod_job.mpirun_command(params())
+    verdict = {"findings": ["mine.py:3: model: ..."], "digest": A}
+    assert horovod_job.check_findings(mine, verdict) == ["mine.py:3: model: ..."]
+    assert horovod_job.check_findings(mine, {"findings": [], "digest": A}) == []
+    (finding,) = horovod_job.check_findings(mine, {"findings": [], "digest": B})
+    assert finding == f"nuc-01: the task is {B} there, not {A}; deliver its files again"
+
+
+def test_a_checks_answer_has_its_name_only_once_it_is_whole(tmp_path: Path) -> None:
+    answer = tmp_path / "answer"
+    (tmp_path / "answer.json").write_text("of a run before")
+    script = f"test ! -e {answer}.json && echo '{{}}' && echo a word >&2; exit 1"
+    subprocess.run(["sh", "-c", horovod_job.CHECK_SCRIPT, "check", str(answer), "sh", "-c", script], check=True)
+    assert json.loads((tmp_path / "answer.json").read_text()) == {}
+    assert (tmp_path / "answer.log").read_text() == "a word\n"
 
 
 # -- One job, one record ------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.edge.rack.plugins.modules.release_file import ReleaseFileError, pinned
+from ansible_collections.edge.rack.plugins.modules.release_file import ReleaseFileError, edited
 
 OLD, NEW, MODEL = (f"sha256:{letter * 64}" for letter in "abc")
 RELEASE = f"""\
@@ -26,23 +26,39 @@ edge_release:
 
 
 def test_digests_are_written_and_every_other_character_stays() -> None:
-    digests = {"images.worker": NEW, "images.predictor": NEW, "images.manager": NEW, "model": MODEL}
-    text = pinned(RELEASE, digests)
+    digests = {
+        "images.worker.digest": NEW,
+        "images.predictor.digest": NEW,
+        "images.manager.digest": NEW,
+        "model.digest": MODEL,
+    }
+    text = edited(RELEASE, digests)
     assert text == (
         RELEASE.replace("# the version\n", f"# the version\n      digest: {NEW}\n")
         .replace('{tag: "0.1.0"}', f'{{tag: "0.1.0", digest: {NEW}}}')
         .replace(f'"{OLD}"', NEW)
         .replace("task: digits\n", f"task: digits\n    digest: {MODEL}\n")
     )
-    assert pinned(text, digests) == text
+    assert edited(text, digests) == text
+
+
+def test_name_and_tags_are_written_as_text_even_where_they_look_like_numbers() -> None:
+    text = edited(RELEASE, {"name": "2026.12", "images.worker.tag": "1.10", "images.manager.tag": "0.2.0"})
+    assert text == RELEASE.replace('"2026.11"', '"2026.12"').replace(
+        'tag: "0.1.0"  # the version', 'tag: "1.10"  # the version'
+    )
+    assert edited(RELEASE.replace('"2026.11"', "2026.12"), {"name": "2026.12"}) == RELEASE.replace("2026.11", "2026.12")
+    assert edited(RELEASE.replace('"2026.11"', "'2026.12'"), {"name": "2026.12"}) == RELEASE.replace(
+        '"2026.11"', "'2026.12'"
+    )
 
 
 def test_a_digest_that_stands_there_is_left_as_it_is_written() -> None:
-    assert pinned(RELEASE, {"images.manager": OLD}) == RELEASE
+    assert edited(RELEASE, {"images.manager.digest": OLD}) == RELEASE
 
 
 def test_a_file_without_a_last_newline_is_edited_too() -> None:
-    assert pinned(RELEASE.rstrip(), {"model": MODEL}).endswith(f"task: digits\n    digest: {MODEL}")
+    assert edited(RELEASE.rstrip(), {"model.digest": MODEL}).endswith(f"task: digits\n    digest: {MODEL}")
 
 
 @pytest.mark.parametrize(
@@ -58,4 +74,4 @@ def test_a_file_without_a_last_newline_is_edited_too() -> None:
 )
 def test_what_cannot_be_edited_without_a_doubt_is_refused(text: str, message: str) -> None:
     with pytest.raises(ReleaseFileError, match=message):
-        pinned(text, {"images.worker": NEW})
+        edited(text, {"images.worker.digest": NEW})

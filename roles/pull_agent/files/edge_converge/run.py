@@ -1,0 +1,203 @@
+# Copyright: (c) 2026, The edge.rack engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run: the newest good commit, applied by ansible-pull, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from edge_trust.links import CannotCheckError
+
+from . import files, lock, reports
+from .settings import Settings
+from .site import NoSiteError, Site, WaitingError, newest
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    """Converge once, and leave a report in the spool whatever happens; the report."""
+    with lock.pull(settings.lock_seconds):
+        end_interrupted(settings)
+        report = {
+            "id": str(uuid.uuid4()),
+            "device": settings.device,
+            "mode": "pull",
+            "started": time.time(),
+            "host": socket.gethostname(),
+        }
+        files.write(journal(settings), report)
+        try:
+            site = newest(settings)
+        except WaitingError as error:
+            return end(settings, report, outcome="waiting", error=str(error))
+        except NoSiteError as error:
+            return end(settings, report, outcome="refused", error=str(error))
+        except CannotCheckError as error:
+            return end(settings, report, outcome="failed", error=f"{error.found}: {error.remedy}")
+        report |= {
+            "commit": site.commit,
+            "subject": site.subject,
+            "offline": site.offline,
+            "refused": site.refused,
+        }
+        files.write(journal(settings), report)
+        status = apply(settings, site)
+        return end(settings, report, **judge(settings, report, status))
+
+
+def apply(settings: Settings, site: Site) -> int:
+    """Run ansible-pull on the verified commit; its exit status."""
+    events(settings).unlink(missing_ok=True)
+    # Made anew each time: a file beside the site's own, or a lock that a power cut left, would stay in an old one.
+    shutil.rmtree(settings.checkout, ignore_errors=True)
+    argv = [
+        str(settings.ansible_pull),
+        f"--url={settings.mirror}",
+        f"--checkout={site.commit}",
+        f"--directory={settings.checkout}",
+        "--full",
+        # Without --force, with which a commit that does not verify would be applied all the same.
+        "--verify-commit",
+        f"--inventory={settings.inventory}",
+        f"--inventory={settings.checkout / settings.site_inventory}",
+        f"--limit={settings.device}",
+        settings.playbook,
+    ]
+    return subprocess.run(argv, env=environment(settings), stdin=subprocess.DEVNULL, check=False).returncode  # noqa: S603
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What ansible-pull, and the git that it runs, go by."""
+    git = {
+        "gpg.format": "ssh",
+        "gpg.ssh.program": "ssh-keygen",
+        "gpg.ssh.allowedSignersFile": str(settings.signers),
+        "gpg.ssh.revocationFile": str(settings.revoked),
+        "gpg.program": "false",
+        "core.hooksPath": os.devnull,
+    }
+    return {
+        "PATH": f"{settings.ansible_pull.parent}:{os.environ.get('PATH', os.defpath)}",
+        "HOME": "/root",
+        "LC_ALL": "C.UTF-8",
+        "ANSIBLE_CONFIG": str(settings.config_dir / "ansible.cfg"),
+        # The site's inventory may name localhost, too: ansible-pull would check out for both at once.
+        "ANSIBLE_FORKS": "1",
+        "EDGE_PULL_EVENTS": str(events(settings)),
+        **preloaded(settings),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_COUNT": str(len(git)),
+        **{f"GIT_CONFIG_KEY_{number}": name for number, name in enumerate(git)},
+        **{f"GIT_CONFIG_VALUE_{number}": value for number, value in enumerate(git.values())},
+    }
+
+
+def preloaded(settings: Settings) -> dict[str, str]:
+    """What lets modules find their utilities compiled; empty where no Ansible lies beside ansible-pull."""
+    found = sorted(settings.ansible_pull.parent.parent.glob("lib/python3*/site-packages"))
+    folder = Path(__file__).with_name("preloaded")
+    return {"PYTHONPATH": str(folder), "EDGE_ANSIBLE_PACKAGES": str(found[-1])} if found else {}
+
+
+def judge(settings: Settings, report: dict[str, Any], status: int) -> dict[str, Any]:
+    """What the run came to. `corrective`: it put back what had drifted; `changed`: the site had changed."""
+    tasks = list(_events(settings))
+    changed = sum(task["status"] == "changed" for task in tasks)
+    failed = [task for task in tasks if task["status"] == "failed"]
+    last = files.read(settings.state_dir / "converge.json").get("last_good") or {}
+    found: dict[str, Any] = {"changed": changed, "tasks": tasks, "error": ""}
+    if status != 0:
+        found["error"] = (
+            failed[-1]["message"] if failed else f"ansible-pull ended with {status}; journalctl -u edge-converge"
+        )
+        return found | {"outcome": "failed"}
+    if report["refused"]:
+        return found | {"outcome": "refused", "error": report["refused"]}
+    if not changed:
+        return found | {"outcome": "ok"}
+    return found | {"outcome": "corrective" if last.get("commit") == report["commit"] else "changed"}
+
+
+def end(settings: Settings, report: dict[str, Any], **found: Any) -> dict[str, Any]:
+    """Put the finished report into the spool and into the device's own state."""
+    report = report | {"ended": time.time(), "release": wanted(settings, report)} | found
+    settings.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files.write(spooled(settings, report), report, mode=0o600)
+    note(settings, report)
+    journal(settings).unlink(missing_ok=True)
+    reports.trim(settings.spool, settings.reports_kept)
+    return report
+
+
+def wanted(settings: Settings, report: dict[str, Any]) -> str:
+    """The release that the run was to bring, which the playbook writes first; before that, the one that is here."""
+    path = settings.state_dir / "release-wanted.json"
+    if path.exists() and path.stat().st_mtime >= report["started"]:
+        return str(files.read(path).get("name", ""))
+    return str(files.read(settings.state_dir / "release.json").get("name", ""))
+
+
+def spooled(settings: Settings, report: dict[str, Any]) -> Path:
+    return settings.spool / f"{report['started']:.3f}-{report['id']}.json"
+
+
+def note(settings: Settings, report: dict[str, Any]) -> None:
+    """Keep what `edge-converge status` shows."""
+    path = settings.state_dir / "converge.json"
+    state = files.read(path)
+    kept = {key: value for key, value in report.items() if key != "tasks"}
+    state["last"] = kept
+    if report["outcome"] in reports.GOOD:
+        state["last_good"] = kept
+    files.write(path, state)
+
+
+def end_interrupted(settings: Settings) -> None:
+    """A run that a power cut or a kill ended left its journal: it gets its report now."""
+    left = files.read(journal(settings))
+    last = files.read(settings.state_dir / "converge.json").get("last") or {}
+    # Cut after its report was written, and perhaps sent.
+    if left and (last.get("id") == left["id"] or spooled(settings, left).exists()):
+        journal(settings).unlink(missing_ok=True)
+    elif left:
+        tasks = list(_events(settings))
+        changed = sum(task["status"] == "changed" for task in tasks)
+        why = left.get("ended_by") or "the device was switched off, or the run was killed"
+        end(settings, left, outcome="interrupted", error=why, changed=changed, tasks=tasks)
+
+
+def journal(settings: Settings) -> Path:
+    return settings.state_dir / "converge-running.json"
+
+
+def events(settings: Settings) -> Path:
+    """Written by the callback plugin edge.rack.pull_events, a line for each task that changed or failed."""
+    return settings.state_dir / "converge-events.jsonl"
+
+
+def _events(settings: Settings) -> Iterator[dict[str, Any]]:
+    with suppress(OSError), events(settings).open() as file:
+        for line in file:
+            # The last line of a run that was killed may be cut.
+            with suppress(ValueError):
+                yield json.loads(line)
+
+
+def pause(settings: Settings) -> dict[str, Any]:
+    """The pause that somebody asked for, or nothing once it is over."""
+    found = files.read(pause_file(settings))
+    return found if found.get("until", 0) > time.time() else {}
+
+
+def pause_file(settings: Settings) -> Path:
+    return settings.state_dir / "converge-paused.json"

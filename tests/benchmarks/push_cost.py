@@ -1,0 +1,114 @@
+"""What a push costs that changes nothing, beside `ansible -m ping` on the same devices in the same run.
+
+    make lab LAB_DEVICES=20
+    python -m tests.benchmarks.push_cost [--runs N]
+
+By turns, over all devices of the lab that stands: a ping, and edge.rack.configure, which must change nothing. Both have
+the same inventory (asked of MAAS each time), forks, pipelining and open connections. CPU seconds are those of the
+controller and all that it started there; those of the devices are theirs.
+
+Goal: at most 10 times a ping at 20 devices. Writes .bench/push_cost.md and .json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import resource
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from lab import settings, site
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PROGRAMS = CHECKOUT / ".venv/bin"
+INVENTORY = ("-i", "inventory/lab")
+PING = (str(PROGRAMS / "ansible"), *INVENTORY, "devices", "-m", "ansible.builtin.ping")
+PUSH = (str(PROGRAMS / "ansible-playbook"), *INVENTORY, "playbooks/configure.yml")
+# A push is reported, which a ping is not, to a server that shares the processors here.
+WITHOUT_REPORT = {"ANSIBLE_CALLBACKS_ENABLED": ""}
+SECONDS = 3600
+
+
+@dataclass
+class Cost:
+    """Medians of one command's runs, in seconds."""
+
+    command: str
+    wall: float
+    cpu: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=3, help="of each command")
+    runs = parser.parse_args().runs
+    given = settings.from_environment()
+    environment = {**os.environ, **site.environment(given), **WITHOUT_REPORT, "ANSIBLE_NOCOLOR": "1"}
+    # Opens the connections, and tells who answers.
+    devices = len(re.findall(r"\| SUCCESS", timed(PING, environment)[2]))
+    taken: dict[str, list[tuple[float, float]]] = {"ping": [], "push": []}
+    for _run in range(runs):
+        for name, command in (("ping", PING), ("push", PUSH)):
+            wall, cpu, said = timed(command, environment)
+            changed = {int(count) for count in re.findall(r" changed=(\d+)", said)}
+            if name == "push" and changed != {0}:
+                raise SystemExit(f"the push changed something; run it until it does not, then measure:\n{said[-2000:]}")
+            taken[name].append((wall, cpu))
+    ping, push = (Cost(name, *(median(run[kind] for run in found) for kind in (0, 1))) for name, found in taken.items())
+    report = {
+        "machine": f"{os.cpu_count()} processors, {platform.machine()}, Python {platform.python_version()}",
+        "devices": devices,
+        "runs": runs,
+        "ping": asdict(ping),
+        "push": asdict(push),
+        "ratio": push.wall / ping.wall,
+    }
+    target = CHECKOUT / ".bench"
+    target.mkdir(exist_ok=True)
+    (target / "push_cost.json").write_text(json.dumps(report, indent=2) + "\n")
+    lines = [
+        "# A push that changes nothing, and a ping",
+        "",
+        f"{report['machine']}; {devices} devices; medians of {runs} runs",
+        "",
+        "| | seconds | CPU seconds of the controller |",
+        "|---|---|---|",
+        *(f"| {one.command} | {one.wall:.1f} | {one.cpu:.1f} |" for one in (ping, push)),
+        "",
+        f"Ratio: {push.wall / ping.wall:.1f} (goal: 10 at 20 devices).",
+    ]
+    (target / "push_cost.md").write_text(text := "\n".join(lines) + "\n")
+    print(text)
+
+
+def timed(command: tuple[str, ...], environment: dict[str, str]) -> tuple[float, float, str]:
+    """Wall and CPU seconds of a command, and its words."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.monotonic()
+    done = subprocess.run(
+        command,
+        cwd=CHECKOUT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    wall = time.monotonic() - began
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
+
+
+if __name__ == "__main__":
+    main()

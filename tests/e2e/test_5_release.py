@@ -1,0 +1,146 @@
+"""A release goes out in waves, waits where it is told to, stops itself and takes itself back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import release
+from lab.settings import from_environment
+from tests.e2e.rack import CHECKOUT, Lab
+
+# A worker under a predictor's name: it never answers as a predictor does.
+NEVER_HEALTHY = """\
+- hosts: control
+  become: true
+  gather_facts: false
+  tasks:
+    - edge.rack.registry_tag:
+        registry_url: "{{ edge_registry }}"
+        registry_username: "{{ docker_engine_registry_account.name }}"
+        registry_password: "{{ docker_engine_registry_account.password }}"
+        ca_path: "/etc/docker/certs.d/{{ edge_registry }}/ca.crt"
+        repository: edge/predictor
+        tag: "0.9.0"
+        source: "0.1.0"
+        source_repository: edge/worker
+"""
+
+
+class Operator:
+    """Who releases, from the site's work tree."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.site = lab.state / "site"
+
+    def playbook(self, name: str, *argv: str) -> subprocess.CompletedProcess[str]:
+        program = str(CHECKOUT / ".venv/bin/ansible-playbook")
+        waves = ("-e", "rollout_wave_size=1", "-e", "rollout_pause_seconds=1")
+        return self.lab.run(program, "-i", str(self.site / "inventory/lab"), f"playbooks/{name}.yml", *waves, *argv)
+
+    def release(self, name: str, *argv: str) -> subprocess.CompletedProcess[str]:
+        return self.playbook("release", "-e", f"edge_release_name={name}", *argv)
+
+    def git(self, *argv: str) -> str:
+        command, environment = release.git_command(from_environment(self.lab.environment), *argv)
+        return subprocess.run(
+            command, cwd=self.site, env=environment, check=True, capture_output=True, text=True, timeout=60
+        ).stdout.strip()
+
+    def subjects(self, since: str) -> list[str]:
+        """Of the commits on the control VM, the oldest first."""
+        self.git("fetch", "--quiet", "origin")
+        return self.git("log", "--reverse", "--format=%s", f"{since}..origin/main").splitlines()
+
+    @property
+    def report(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.lab.state / "report/release.json").read_text())
+        return found
+
+    def device(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.lab.inside(name, "edge-converge", "status", "--json"))
+        return found
+
+    def predictor(self, name: str) -> str:
+        """The container, which is another one after each replacement."""
+        return self.lab.inside(name, "docker", "inspect", "--format={{.Id}}", "edge-predictor").strip()
+
+
+@pytest.fixture(scope="module")
+def operator(lab: Lab, first: dict[str, Any]) -> Operator:
+    return Operator(lab)
+
+
+def test_a_device_that_converges_by_itself_waits_for_its_wave(operator: Operator) -> None:
+    before = operator.device("nuc-002")["release"]
+    since = operator.git("rev-parse", "HEAD")
+    done = operator.release("2027.01", "-e", "rollout_unattended_enabled=true", "-e", "rollout_pause_seconds=86400")
+    assert done.returncode == 0
+    (subject,) = operator.subjects(since)
+    assert subject.startswith("Release 2027.01: 2 waves, the last at ")
+    for name in ("nuc-001", "nuc-002"):
+        operator.lab.inside(name, "edge-converge", "now")
+    assert operator.device("nuc-001")["release"] == "2027.01"
+    waits = operator.device("nuc-002")
+    assert (waits["release"], waits["last"]["outcome"]) == (before, "ok")
+    assert operator.lab.playbook("-i", str(operator.site / "inventory/lab"), "playbooks/status.yml").returncode == 0
+    one, two = json.loads((operator.lab.state / "report/status.json").read_text())
+    assert [(row["wave"], row["waves"], row["held"]) for row in (one, two)] == [(1, 2, False), (2, 2, True)]
+
+
+def test_the_same_command_goes_on_with_what_is_under_way(operator: Operator) -> None:
+    since = operator.git("rev-parse", "HEAD")
+    assert operator.release("2027.01").returncode == 0
+    assert operator.subjects(since) == [
+        "Release 2027.01: wave 1 of 2, 1 devices",
+        "Release 2027.01: wave 2 of 2, 1 devices",
+    ]
+    assert {name: one["verdict"] for name, one in operator.report["devices"].items()} == {
+        "nuc-001": "taken",
+        "nuc-002": "taken",
+    }
+    assert operator.device("nuc-002")["release"] == "2027.01"
+
+
+def test_a_bad_release_stops_itself_and_takes_itself_back(operator: Operator, tmp_path: Path) -> None:
+    (tmp_path / "never_healthy.yml").write_text(NEVER_HEALTHY)
+    assert operator.lab.playbook(str(tmp_path / "never_healthy.yml")).returncode == 0
+    tags = ("-e", json.dumps({"rollout_tags": {"predictor": "0.9.0"}}))
+    released = (operator.site / "inventory/lab/group_vars/all/release.yml").read_text()
+    since = operator.git("rev-parse", "HEAD")
+    # Under a name that was there it would be two things; nothing is written, nobody asked.
+    done = operator.release("2027.01", *tags)
+    assert done.returncode == 2
+    assert "2027.01 was released before with other images" in " ".join(done.stdout.split())
+    assert operator.git("status", "--porcelain") == ""
+
+    untouched = operator.predictor("nuc-002")
+    done = operator.release("2027.02", *tags)
+    assert done.returncode == 2
+    assert "2027.02 stopped in wave 1 of 2: 1 of 1 devices failed" in done.stdout
+    assert "The site is back at 2027.01" in done.stdout
+    assert operator.subjects(since) == [
+        "Release 2027.02: wave 1 of 2, 1 devices",
+        "Back to 2027.01: 2027.02 stopped in wave 1",
+    ]
+    assert (operator.site / "inventory/lab/group_vars/all/release.yml").read_text() == released
+    for name in ("nuc-001", "nuc-002"):
+        found = operator.device(name)
+        assert found["release"] == "2027.01"
+        assert found["containers"] == {"edge-predictor": "healthy", "edge-manager": "healthy"}
+    assert operator.predictor("nuc-002") == untouched
+    assert operator.report["back"]["nuc-001"]["verdict"] == "taken"
+
+
+def test_a_release_that_was_there_is_gone_back_to_by_its_name(operator: Operator) -> None:
+    done = operator.playbook("rollback")
+    assert done.returncode == 2
+    assert "edge_release_name is not given. Released were: 2027.01 (" in done.stdout
+    done = operator.playbook("rollback", "-e", "edge_release_name=2026.12", "-e", "rollout_wave_size=100%")
+    assert done.returncode == 0
+    assert [operator.device(name)["release"] for name in ("nuc-001", "nuc-002")] == ["2026.12"] * 2

@@ -1,0 +1,65 @@
+# Copyright: (c) 2026, The edge.rack engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ranks as threads of one process: they plan, weight, average and step as in a rack; only the ring is missing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from edge_training.communicator import Alone
+
+
+def ring(size: int, run: Callable[[Thread], dict[str, Any]]) -> list[dict[str, Any]]:
+    """What `run` returns on each rank; a rank that fails takes the others with it."""
+    slots: list[Any] = [None] * size
+    barrier = threading.Barrier(size)
+
+    def run_rank(rank: int) -> dict[str, Any]:
+        try:
+            return run(Thread(rank, slots, barrier))
+        except BaseException:
+            barrier.abort()
+            raise
+
+    with ThreadPoolExecutor(size) as pool:
+        return list(pool.map(run_rank, range(size)))
+
+
+class Thread(Alone):
+    """One rank; all share `slots` and the barrier."""
+
+    def __init__(self, rank: int, slots: list[Any], barrier: threading.Barrier) -> None:
+        self.rank, self.size = rank, len(slots)
+        self.slots, self.barrier = slots, barrier
+
+    def gather(self, value: Any) -> list[Any]:
+        self.slots[self.rank] = value
+        self.barrier.wait()
+        gathered = list(self.slots)
+        self.barrier.wait()
+        return gathered
+
+    def broadcast(self, value: Any) -> Any:
+        return self.gather(value)[0]
+
+    def share_start(self, model: Any, optimizer: Any) -> None:
+        model.load_state_dict({name: one.clone() for name, one in self.broadcast(model.state_dict()).items()})
+        self.barrier.wait()
+
+    def distributed(self, model: Any, optimizer: Any) -> Any:
+        parameters = list(model.parameters())
+
+        def average(*_: Any) -> None:
+            everyone = self.gather([one.grad for one in parameters])
+            means = [torch.stack(grads).mean(0) for grads in zip(*everyone, strict=True)]
+            self.barrier.wait()
+            for one, mean in zip(parameters, means, strict=True):
+                one.grad = mean
+
+        optimizer.register_step_pre_hook(average)
+        return optimizer
