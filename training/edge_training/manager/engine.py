@@ -40,6 +40,11 @@ def troubles() -> Iterator[None]:
         raise ProblemError(502, "The Docker Engine refuses", str(said or error)) from error
 
 
+def ask_once() -> None:
+    """Make a client, which asks the engine for its version, and end it. Raises EngineAwayError."""
+    Engine().api.close()
+
+
 async def until_away(seconds: float) -> None:
     """Until the engine has not answered for so long.
 
@@ -50,7 +55,7 @@ async def until_away(seconds: float) -> None:
     while missed < seconds:
         await asyncio.sleep(pause)
         try:
-            await asyncio.to_thread(lambda: Engine().api.close())  # it asks for the version
+            await asyncio.to_thread(ask_once)
             missed = 0.0
         except EngineAwayError:
             missed += pause
