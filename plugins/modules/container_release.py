@@ -16,6 +16,8 @@ description:
     removed; else it is put back, also after a power cut in the middle and without a controller.
   - The image must be on the device already, as the role P(edge.rack.release#role) brings it.
   - A container which is the wanted one but stands still or is unhealthy is started again.
+  - Where only O(model) differs the container goes on running, and its own program C(activate) has it serve the other
+    model. No request fails, so a training is not waited for. A model that it refuses leaves the one before.
 author:
   - The edge.rack engineers (@edge-rack)
 requirements:
@@ -127,6 +129,12 @@ options:
     description: Whether the very same image and options are tried again after they were unhealthy.
     type: bool
     default: true
+  model:
+    description: Digest of the model which the container serves, C(sha256:DIGEST).
+    type: str
+  model_file:
+    description: File of the device which says what the container serves when it starts. O(volumes) has its folder.
+    type: path
   defer_container:
     description: While C(mpirun) or C(orted) runs in this container the device trains, and nothing is replaced.
     type: str
@@ -176,8 +184,8 @@ EXAMPLES = r"""
 RETURN = r"""
 action:
   description:
-    - What was done, or would be in check mode. V(none), V(created), V(replaced), V(started), V(restarted), V(deferred)
-      or V(rolled back).
+    - What was done, or would be in check mode. V(none), V(created), V(replaced), V(activated) where only the model is
+      another, V(started), V(restarted), V(deferred) or V(rolled back).
   type: str
   returned: always
   sample: replaced
@@ -263,7 +271,16 @@ def wanted(params: dict, check: bool) -> dict:
         "max_seconds": params["defer_max_seconds"],
         "then": params["defer_then"],
     }
-    same = ("name", "image", "health_url", "health_deadline_seconds", "stop_seconds", "retry_failed")
+    same = (
+        "name",
+        "image",
+        "health_url",
+        "health_deadline_seconds",
+        "stop_seconds",
+        "retry_failed",
+        "model",
+        "model_file",
+    )
     return {
         **{name: params[name] for name in same},
         "options": options,
@@ -282,6 +299,8 @@ def main() -> None:
             "health_deadline_seconds": {"type": "float", "default": 60},
             "stop_seconds": {"type": "int", "default": 10},
             "retry_failed": {"type": "bool", "default": True},
+            "model": {"type": "str"},
+            "model_file": {"type": "path"},
             "defer_container": {"type": "str", "default": "edge-worker"},
             "defer_checkpoints_dir": {"type": "str", "default": "/var/lib/edge/checkpoints"},
             "defer_max_seconds": {"type": "int", "default": 86400},
@@ -289,6 +308,7 @@ def main() -> None:
             "force": {"type": "bool", "default": False},
             "program": {"type": "path", "default": "/usr/local/sbin/edge-commit"},
         },
+        required_together=[("model", "model_file")],
         supports_check_mode=True,
     )
     params = module.params

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from edge_training import bundle
 
 from lab import release
 from lab.settings import from_environment
@@ -67,8 +73,51 @@ class Operator:
         return found
 
     def predictor(self, name: str) -> str:
-        """The container, which is another one after each replacement."""
-        return self.lab.inside(name, "docker", "inspect", "--format={{.Id}}", "edge-predictor").strip()
+        """The container, which is another one after each replacement, and when it was started."""
+        return self.lab.inside(name, "docker", "inspect", "--format={{.Id}} {{.State.StartedAt}}", "edge-predictor")
+
+    def publish_another_model(self, like: str) -> str:
+        """Digest of a model that says of itself that it was trained again."""
+        models = self.lab.state / "models"
+        known = bundle.read(models / f"{like.removeprefix('sha256:')}.tar", like)
+        manifest = dataclasses.replace(known.manifest, trained={**known.manifest.trained, "job": "again"})
+        digest, _path = bundle.write(models, bundle.pack(manifest, known.onnx, known.samples))
+        assert self.playbook("publish_model", "-e", f"model_digest={digest}").returncode == 0
+        return digest
+
+
+@contextmanager
+def asked(devices: list[dict[str, Any]]) -> Iterator[dict[str, list[str]]]:
+    """All devices are asked for predictions without a pause: the digests of the models that answered, by device."""
+    answers: dict[str, list[str]] = {device["name"]: [] for device in devices}
+    ended = threading.Event()
+
+    def ask(device: dict[str, Any]) -> None:
+        url = f"http://{device['address']}:8480"
+        with urllib.request.urlopen(f"{url}/samples", timeout=30) as answer:
+            inputs = [one["input"] for one in json.load(answer)["samples"]]
+        body = json.dumps({"instances": inputs}).encode()
+        while not ended.wait(0.05):
+            try:
+                with urllib.request.urlopen(urllib.request.Request(f"{url}/predictions", body), timeout=30) as answer:
+                    answers[device["name"]].append(json.load(answer)["model_digest"])
+            except OSError as error:
+                answers[device["name"]].append(f"{error!r}")
+
+    threads = [threading.Thread(target=ask, args=[device]) for device in devices]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answers
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def other_model(operator: Operator, first: dict[str, Any]) -> str:
+    return operator.publish_another_model(first["model_digest"])
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +125,24 @@ def operator(lab: Lab, first: dict[str, Any]) -> Operator:
     return Operator(lab)
 
 
-def test_a_device_that_converges_by_itself_waits_for_its_wave(operator: Operator) -> None:
+def test_a_device_that_converges_by_itself_waits_for_its_wave_and_serves_its_model_without_a_stop(
+    operator: Operator, first: dict[str, Any], other_model: str
+) -> None:
     before = operator.device("nuc-002")["release"]
+    predictors = [operator.predictor(name) for name in ("nuc-001", "nuc-002")]
     since = operator.git("rev-parse", "HEAD")
-    done = operator.release("2027.01", "-e", "rollout_unattended_enabled=true", "-e", "rollout_pause_seconds=86400")
-    assert done.returncode == 0
-    (subject,) = operator.subjects(since)
-    assert subject.startswith("Release 2027.01: 2 waves, the last at ")
-    for name in ("nuc-001", "nuc-002"):
-        operator.lab.inside(name, "edge-converge", "now")
+    unattended = ("-e", "rollout_unattended_enabled=true", "-e", "rollout_pause_seconds=86400")
+    with asked(first["devices"]) as answers:
+        done = operator.release("2027.01", *unattended, "-e", f"model_digest={other_model}")
+        assert done.returncode == 0
+        (subject,) = operator.subjects(since)
+        assert subject.startswith("Release 2027.01: 2 waves, the last at ")
+        for name in ("nuc-001", "nuc-002"):
+            operator.lab.inside(name, "edge-converge", "now")
+    assert set(answers["nuc-001"]) == {first["model_digest"], other_model}
+    assert answers["nuc-001"][-1] == other_model
+    assert set(answers["nuc-002"]) == {first["model_digest"]}
+    assert [operator.predictor(name) for name in ("nuc-001", "nuc-002")] == predictors
     assert operator.device("nuc-001")["release"] == "2027.01"
     waits = operator.device("nuc-002")
     assert (waits["release"], waits["last"]["outcome"]) == (before, "ok")
@@ -93,9 +151,14 @@ def test_a_device_that_converges_by_itself_waits_for_its_wave(operator: Operator
     assert [(row["wave"], row["waves"], row["held"]) for row in (one, two)] == [(1, 2, False), (2, 2, True)]
 
 
-def test_the_same_command_goes_on_with_what_is_under_way(operator: Operator) -> None:
+def test_the_same_command_goes_on_with_what_is_under_way(
+    operator: Operator, first: dict[str, Any], other_model: str
+) -> None:
     since = operator.git("rev-parse", "HEAD")
-    assert operator.release("2027.01").returncode == 0
+    with asked(first["devices"]) as answers:
+        assert operator.release("2027.01", "-e", f"model_digest={other_model}").returncode == 0
+    assert set(answers["nuc-001"]) == {other_model}
+    assert set(answers["nuc-002"]) == {first["model_digest"], other_model}
     assert operator.subjects(since) == [
         "Release 2027.01: wave 1 of 2, 1 devices",
         "Release 2027.01: wave 2 of 2, 1 devices",
@@ -137,10 +200,13 @@ def test_a_bad_release_stops_itself_and_takes_itself_back(operator: Operator, tm
     assert operator.report["back"]["nuc-001"]["verdict"] == "taken"
 
 
-def test_a_release_that_was_there_is_gone_back_to_by_its_name(operator: Operator) -> None:
+def test_a_release_that_was_there_is_gone_back_to_by_its_name(operator: Operator, first: dict[str, Any]) -> None:
     done = operator.playbook("rollback")
     assert done.returncode == 2
     assert "edge_release_name is not given. Released were: 2027.01 (" in done.stdout
     done = operator.playbook("rollback", "-e", "edge_release_name=2026.12", "-e", "rollout_wave_size=100%")
     assert done.returncode == 0
     assert [operator.device(name)["release"] for name in ("nuc-001", "nuc-002")] == ["2026.12"] * 2
+    for device in first["devices"]:
+        with urllib.request.urlopen(f"http://{device['address']}:8480/healthz", timeout=30) as answer:
+            assert json.load(answer)["model_digest"] == first["model_digest"]

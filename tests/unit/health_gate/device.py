@@ -40,8 +40,15 @@ REGISTRY = "127.0.0.1:5000"
 LOOP = "trap exit TERM; while :; do sleep 60 & wait $!; done"
 HEALTHCHECK = {"test": ["CMD-SHELL", 'test "$HEALTH" = good'], "interval_seconds": 0.1, "retries": 2}
 OPTIONS = {"network_mode": "host", "healthcheck": HEALTHCHECK, "restart_policy": "unless-stopped"}
-# How their own program `ready` sees it: by what the image is like, and by a mark beside the model.
-READY = 'test "$HEALTH" = good && ! test -e "$EDGE_MODEL_FILE.broken"'
+# As the Predictor's: it serves what the device's file names, until `activate` has it serve another. A model with the
+# mark `broken` beside it is not answered rightly; one with the mark `lost` ends the program that is to activate it.
+SERVES = r"""told='s/.*"digest": "sha256:\([0-9a-f]*\)".*/\1/'
+serves() { cat /tmp/model 2>/dev/null || sed "$told" /serving/model.json; }"""
+READY = f'{SERVES}\ntest "$HEALTH" = good && ! test -e "/models/$(serves).tar.broken"'
+ACTIVATE = """model=${1#sha256:}
+test -e "/models/$model.tar.lost" && exit 2
+if test -e "/models/$model.tar.broken"; then echo "$1: sample 0 is class 1 here"; exit 1; fi
+echo "$model" > /tmp/model"""
 # What the images are made of; one never becomes healthy.
 IMAGES = {"old": "good", "new": "good", "bad": "bad"}
 
@@ -157,12 +164,12 @@ class Device:
             folder.type, folder.mode = tarfile.DIRTYPE, 0o755
             archive.addfile(folder)
             archive.add(debian.program("busybox-static", "bin/busybox"), "bin/busybox")
-            for applet in ("sh", "sleep", "test"):
+            for applet in ("sh", "sleep", "test", "cat", "sed"):
                 link = tarfile.TarInfo(f"bin/{applet}")
                 link.type, link.linkname = tarfile.SYMTYPE, "busybox"
                 archive.addfile(link)
             # The process of the one is called mpirun.
-            for path, text in {"bin/mpirun": LOOP, "bin/ready": READY}.items():
+            for path, text in {"bin/mpirun": LOOP, "bin/ready": READY, "bin/activate": ACTIVATE}.items():
                 program = tarfile.TarInfo(path)
                 script = f"#!/bin/sh\n{text}\n".encode()
                 program.size, program.mode = len(script), 0o755
@@ -184,11 +191,11 @@ class Device:
         reference = self.images.get(image, image)
         return {"name": NAME, "image": reference, "options": options, "stop_seconds": 5, **more}
 
-    def cut(self, step: int, image: str) -> None:
+    def cut(self, step: int, image: str, **more: Any) -> None:
         """edge-commit begins to replace, and is killed when its n-th step is done."""
         done = subprocess.run(
             [sys.executable, "-m", steps.__name__, str(step), "--state", self.state, "apply"],
-            input=json.dumps(self.wanted(image)),
+            input=json.dumps(self.wanted(image, **more)),
             cwd=CHECKOUT,
             env={**os.environ, "DOCKER_HOST": self.host},
             capture_output=True,

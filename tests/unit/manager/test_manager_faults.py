@@ -51,7 +51,7 @@ def test_killed_in_the_middle_it_comes_back_and_knows_what_runs(managed: Managed
     try:
         managed.deploy("first")
         old = managed.predictor()
-        managed.release("second")
+        managed.release("second", predictor=managed.device.images["old"])
         managed.breaks("second")  # so that it stays in the middle
 
         def deploy() -> None:
@@ -60,9 +60,8 @@ def test_killed_in_the_middle_it_comes_back_and_knows_what_runs(managed: Managed
 
         asking = threading.Thread(target=deploy)
         asking.start()
-        until(
-            lambda: f"{NAME}.previous" in managed.device.containers() and managed.device.inspect()["State"]["Running"]
-        )
+        until(lambda: {NAME, f"{NAME}.previous"} <= set(managed.device.containers()))
+        until(lambda: managed.device.inspect()["State"]["Running"])
     finally:
         first.kill()
         first.wait()

@@ -29,16 +29,28 @@ def test_the_releases_model_is_served_in_a_confined_container(managed: Managed) 
     host = managed.device.inspect(NAME)["HostConfig"]
     assert (host["Memory"], host["NanoCpus"], host["PidsLimit"]) == (512 << 20, 1_000_000_000, 128)
     assert (host["Privileged"], host["CapDrop"], host["ReadonlyRootfs"]) == (False, ["ALL"], True)
-    assert host["Binds"] == [f"{managed.root}/models:/models:ro"]
+    assert host["Binds"] == [f"{managed.root}/models:/models:ro", f"{managed.root}/serving:/serving:ro"]
     before = managed.predictor()
     managed.deploy("first")
     assert managed.predictor() == before
 
 
 def test_a_model_that_is_not_ready_gives_way_to_the_old_one(managed: Managed) -> None:
+    managed.deploy("first")
+    before = managed.predictor()
+    managed.release("second")
+    managed.breaks("second")
+    problem = managed.deploy("second", 502)
+    assert "sample 0 is class 1 here" in problem["detail"]
+    assert "The one before still answers" in problem["detail"]
+    assert managed.asked("GET", "/model")["digest"] == managed.models["first"]
+    assert managed.predictor() == before
+
+
+def test_a_predictor_that_is_not_ready_gives_way_to_the_old_one(managed: Managed) -> None:
     with served(managed, EDGE_READY_SECONDS="1"):
         managed.deploy("first")
-        managed.release("second")
+        managed.release("second", predictor=managed.device.images["old"])
         managed.breaks("second")
         problem = managed.deploy("second", 502)
         assert "it is not healthy within 1 seconds" in problem["detail"]
@@ -109,10 +121,13 @@ def test_it_makes_the_predictor_as_the_role_does() -> None:
     written = ("healthcheck", "read_only", "tmpfs", "cap_drop", "security_opts", "pids_limit", "restart_policy")
     assert {name: ours[name] for name in written} == {name: role[name] for name in written}
     assert set(ours["env"]) == set(role["env"])
-    assert ours["env"]["EDGE_MODEL_FILE"] == f"/models/{'1' * 64}.tar"
-    assert role["env"]["EDGE_MODEL_FILE"].startswith("/models/")
     assert ours["published_ports"] == ["A:8480:8480"]
     defaults = yaml.safe_load((CHECKOUT / "roles/predictor/defaults/main.yml").read_text())
-    assert ours["volumes"] == [f"{defaults['predictor_models_dir']}:/models:ro"]
+    folders = {**defaults, **yaml.safe_load((CHECKOUT / "roles/predictor/vars/main.yml").read_text())}
+    assert ours["volumes"] == [
+        f"{folders['predictor_models_dir']}:/models:ro",
+        f"{folders['predictor_serving_dir']}:/serving:ro",
+    ]
+    assert str(settings.serving_file) == f"{folders['predictor_serving_dir']}/model.json"
     assert ours["memory"] == defaults["predictor_memory"]
     assert settings.models_dir == Path(defaults["predictor_models_dir"])

@@ -58,17 +58,25 @@ def test_a_worker_that_was_cut_before_it_ran_is_made_anew(managed: Managed) -> N
     assert managed.asked("POST", "/training", job=JOB)["state"] == "ready"
 
 
-def test_a_training_puts_a_new_model_off_until_its_next_checkpoint_unless_it_is_forced(managed: Managed) -> None:
+def test_a_training_does_not_put_a_new_model_off(managed: Managed) -> None:
+    managed.deploy("first")
+    managed.train()
+    managed.release("second")
+    assert managed.deploy("second")["digest"] == managed.models["second"]
+
+
+def test_a_training_puts_a_new_predictor_off_until_its_next_checkpoint_unless_it_is_forced(managed: Managed) -> None:
     managed.deploy("first")
     managed.train()
     mark = managed.root / "checkpoints" / JOB / "whole"
     mark.parent.mkdir()
     mark.touch()
-    managed.release("second")
+    managed.release("second", predictor=managed.device.images["old"])
     assert managed.deploy("second", 409)["title"] == "The device trains"
     assert managed.asked("POST", "/purge", 409)["title"] == "The device takes part in a training"
     mark.touch()
     assert managed.deploy("second")["digest"] == managed.models["second"]
+    assert managed.device.containers() == {NAME: "old", WORKER: "new"}
     managed.release("first")
     assert managed.deploy("first", force=True)["digest"] == managed.models["first"]
     assert managed.device.containers() == {NAME: "new", WORKER: "new"}

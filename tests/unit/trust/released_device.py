@@ -49,7 +49,10 @@ CONTAINER = {
         "Healthcheck": {"Test": ["CMD", "ready"], "Interval": 10000000000},
     },
     "HostConfig": {"Privileged": False, "CapAdd": None, "CapDrop": ["ALL"], "Devices": []},
-    "Mounts": [{"Type": "bind", "Source": "", "Destination": "/models", "Mode": "ro", "RW": False}],
+    "Mounts": [
+        {"Type": "bind", "Source": "", "Destination": "/models", "Mode": "ro", "RW": False},
+        {"Type": "bind", "Source": "", "Destination": "/serving", "Mode": "ro", "RW": False},
+    ],
 }
 DOCKER = """\
 #!{python}
@@ -104,11 +107,11 @@ class Device:
         self.bundle = bundle.rename(self.models / f"{self.model[7:]}.tar")
         self.images: list[dict[str, Any]] = [copy.deepcopy(WORKER), copy.deepcopy(PREDICTOR)]
         self.container: dict[str, Any] = copy.deepcopy(CONTAINER)
-        self.container["Mounts"][0]["Source"] = str(self.models)
-        self.container["Config"]["Env"] += [
-            f"EDGE_MODEL_FILE=/models/{self.bundle.name}",
-            f"EDGE_MODEL_DIGEST={self.model}",
-        ]
+        self.serving = folder / "serving/model.json"
+        self.serving.parent.mkdir()
+        self.serving.write_text(json.dumps({"digest": self.model}))
+        for mount, source in zip(self.container["Mounts"], (self.models, self.serving.parent), strict=True):
+            mount["Source"] = str(source)
         self.containers = [self.container]
         self.engine_runs = True
         self.new_key("alice")

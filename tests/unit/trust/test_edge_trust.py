@@ -590,18 +590,26 @@ def test_a_device_manager_started_as_its_role_does_is_trusted(device: Device) ->
 
 
 def test_the_model_is_read_through_the_innermost_mount(device: Device) -> None:
-    inner = device.folder / "inner"
-    inner.mkdir()
-    (inner / "model.tar").write_bytes(b"altered")
-    outer, folder = device.container["Mounts"][0], f"/models/{device.model[7:]}"
-    device.container["Mounts"].append({**outer, "Source": str(inner), "Destination": folder})
-    (device.models / device.model[7:]).mkdir()
-    (device.models / device.model[7:] / "model.tar").write_bytes(b"model")
-    file = f"EDGE_MODEL_FILE={folder}/model.tar"
-    device.container["Config"]["Env"] = [file, f"EDGE_MODEL_DIGEST={device.model}"]
+    inner = device.folder / "inner.tar"
+    inner.write_bytes(b"altered")
+    outer, file = device.container["Mounts"][0], f"/models/{device.bundle.name}"
+    device.container["Mounts"].append({**outer, "Source": str(inner), "Destination": file})
     code, links = device.found()
     assert (code, links["model"][0]) == (1, "broken")
-    assert f"{inner / 'model.tar'} has the digest" in links["model"][1]
+    assert f"{inner} has the digest" in links["model"][1]
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "{}"])
+def test_a_container_of_which_nothing_says_what_it_serves_is_refused(device: Device, text: str | None) -> None:
+    device.serving.unlink()
+    if text is not None:
+        device.serving.write_text(text)
+    assert f"edge-predictor serves a model that {device.serving} does not name" in broken(device, "model")
+
+
+def test_a_container_that_is_told_of_another_model_is_refused(device: Device) -> None:
+    device.serving.write_text(json.dumps({"digest": f"sha256:{'e' * 64}"}))
+    assert f"serves the model sha256:{'e' * 64}, which the release does not name" in broken(device, "model")
 
 
 def test_an_image_of_the_release_by_another_images_digest_is_refused(device: Device) -> None:

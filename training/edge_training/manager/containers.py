@@ -13,7 +13,6 @@ from edge_training.manager.settings import Limits, Settings
 from edge_training.problem import ProblemError
 
 NAMES: dict[Kind, str] = {"predictor": "edge-predictor", "worker": "edge-worker"}
-MODEL = "EDGE_MODEL_DIGEST"
 JOB = "edge.job"
 # Of a container's HostConfig: what gives it more than its share.
 RIGHTS = ("Privileged", "CapAdd", "Devices", "DeviceRequests", "DeviceCgroupRules", "VolumesFrom")
@@ -51,18 +50,16 @@ def predictor(settings: Settings, image: str, model: str, patient: bool = True) 
         image=image,
         options={
             "published_ports": [f"{settings.device_address}:{settings.predictor_port}:8480"],
-            "env": {
-                "EDGE_MODEL_FILE": f"/models/{model.removeprefix('sha256:')}.tar",
-                MODEL: model,
-                "EDGE_PREDICTOR_RIGHT_SHARE": str(settings.predictor_right_share),
-            },
-            "volumes": [f"{settings.models_dir}:/models:ro"],
+            "env": {"EDGE_PREDICTOR_RIGHT_SHARE": str(settings.predictor_right_share)},
+            "volumes": [f"{settings.models_dir}:/models:ro", f"{settings.serving_file.parent}:/serving:ro"],
             "tmpfs": ["/tmp"],  # noqa: S108
             "restart_policy": "unless-stopped",
             **_confined(settings, settings.predictor, start_period_seconds=10),
         },
         health_deadline_seconds=settings.ready_seconds,
         defer=defer if patient else {},
+        model=model,
+        model_file=str(settings.serving_file),
     )
 
 
@@ -155,12 +152,6 @@ def labels(container: dict[str, Any]) -> dict[str, str]:
     return container["Config"].get("Labels") or {}
 
 
-def model(container: dict[str, Any]) -> str | None:
-    """Digest of the model that this Predictor was made with."""
-    given = dict(one.partition("=")[::2] for one in container["Config"].get("Env") or [])
-    return given.get(MODEL)
-
-
 def refuse_foreign(settings: Settings, engine: Engine, release: Release, kind: Kind, found: dict[str, Any]) -> None:
     """A label is soon copied: what is started must be what we would make.
 
@@ -171,11 +162,7 @@ def refuse_foreign(settings: Settings, engine: Engine, release: Release, kind: K
     if digest != release.images.get(kind):
         detail = f"{NAMES[kind]} is of {digest or 'an image without a digest'}; release {release.name} names another."
         raise ProblemError(403, "The image is not the released one", detail)
-    ours = (
-        worker(settings, "", labels(found).get(JOB, ""))
-        if kind == "worker"
-        else predictor(settings, "", model(found) or "")
-    )
+    ours = worker(settings, "", labels(found).get(JOB, "")) if kind == "worker" else predictor(settings, "", "")
     more = [name for name in RIGHTS if host.get(name)]
     more += [name for name in SHARED if _is_shared(host.get(name)) and host[name] != ours.options.get("network_mode")]
     more += ["CapDrop"] if host.get("CapDrop") != ours.options["cap_drop"] else []

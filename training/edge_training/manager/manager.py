@@ -13,6 +13,7 @@ from edge_commit import health, swap
 from edge_commit.engine import Engine
 from edge_commit.errors import CommitError
 from edge_commit.journal import Folder
+from edge_commit.selection import Selection
 from edge_commit.wanted import Wanted
 from pydantic import BaseModel
 
@@ -180,8 +181,7 @@ class Manager:
         return release.read(self.settings.config_dir / "release.json")
 
     def _model(self, one: Engine) -> Model:
-        found = one.container(NAMES["predictor"])
-        digest = containers.model(found) if found else None
+        digest = self._served() if one.container(NAMES["predictor"]) else None
         return Model(digest=digest, previous=self._state.present.before(digest))
 
     def _replacement(self) -> Replacement | None:
@@ -191,6 +191,10 @@ class Manager:
             return None
         return Replacement(state=journal.state, began=journal.began, ended=journal.ended, reason=journal.reason)
 
+    def _served(self) -> str | None:
+        with troubles():
+            return Selection.read(self.settings.serving_file).digest
+
     def _serve(self, released: Release, model: str, force: bool) -> Model:
         try:
             bundle.read(self.settings.models_dir / f"{model.removeprefix('sha256:')}.tar", model)
@@ -199,7 +203,7 @@ class Manager:
         with engine() as one:
             found = containers.own(one, "predictor")
             image = containers.image(one, released, "predictor")
-        served = containers.model(found) if found else None
+        served = self._served() if found else None
         if served and served != model:
             self._state.serves(served)
         with self._alone():

@@ -41,6 +41,11 @@ class Settings:
         return self.root / "models"
 
     @property
+    def serving_file(self) -> Path:
+        """Which model the Predictor serves; edge-commit writes it."""
+        return self.root / "serving" / "model.json"
+
+    @property
     def commits_dir(self) -> Path:
         """Journals of edge-commit."""
         return self.root / "commits"

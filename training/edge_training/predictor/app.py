@@ -13,11 +13,11 @@ from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from edge_training.bundle import BundleError
 from edge_training.counting import Counting
 from edge_training.predictor.inputs import IMAGE_TYPES, InputError, as_image
 from edge_training.predictor.metrics import Metrics
-from edge_training.predictor.model import Model, load
+from edge_training.predictor.model import Model
+from edge_training.predictor.serving import Serving
 from edge_training.predictor.settings import Settings
 from edge_training.problem import ProblemError, answer_with_problems
 
@@ -26,29 +26,25 @@ log = logging.getLogger("uvicorn.error")
 
 def create_app(settings: Settings) -> FastAPI:
     """The service. A model that cannot be used leaves it running and unready, with the reason in /healthz."""
-    state: dict[str, Model | str] = {}
+    serving = Serving(settings)
     metrics = Metrics()
     # As many at a time as there are processors; the rest waits in line, and a line that is too long is refused.
     threads = anyio.CapacityLimiter(settings.concurrency)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        try:
-            state["model"] = await run_sync(load, settings)
-        except BundleError as error:
-            log.error("not ready: %s", error)
-            state["reason"] = str(error)
-        yield
+        await serving.begin()
+        if serving.model is None:
+            log.error("not ready: %s", serving.reason)
+        async with serving.listening():
+            yield
 
     app = FastAPI(title="Edge Predictor", lifespan=lifespan, docs_url=None, redoc_url=None)
 
     def ready() -> Model:
-        model = state.get("model")
-        if not isinstance(model, Model):
-            raise ProblemError(
-                503, "The model is not ready", str(state.get("reason", "it is being loaded; try again soon"))
-            )
-        return model
+        if serving.model is None:
+            raise ProblemError(503, "The model is not ready", serving.reason)
+        return serving.model
 
     @contextmanager
     def place_in_line() -> Iterator[None]:
@@ -120,8 +116,7 @@ def create_app(settings: Settings) -> FastAPI:
     @app.get("/metrics", response_class=Response)
     async def prometheus() -> Response:
         """In Prometheus's text format."""
-        loaded = state.get("model")
-        return metrics.exposed(loaded.bundle.digest if isinstance(loaded, Model) else "")
+        return metrics.exposed(serving.model.bundle.digest if serving.model else "")
 
     return app
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import onnxruntime
 
 from edge_training import bundle
 from edge_training.bundle import Bundle, BundleError
-from edge_training.predictor.inputs import as_inputs
+from edge_training.predictor.inputs import InputError, as_inputs
 from edge_training.predictor.settings import Settings
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Model:
@@ -26,6 +29,15 @@ class Model:
         except Exception as error:  # ONNX Runtime's errors share no base class but this
             raise BundleError(f"{loaded.digest}: ONNX Runtime refuses the graph: {error}; export it again") from error
         self.bundle = loaded
+        takes = {one.name: one.shape for one in self._session.get_inputs()}
+        gives = [one.shape for one in self._session.get_outputs()]
+        if len(gives) != 1 or list(takes) != [loaded.manifest.input["name"]]:
+            raise BundleError(
+                f"{loaded.digest}: its graph takes {', '.join(takes)} and gives {len(gives)} outputs; one of each is"
+                f" wanted, {loaded.manifest.input['name']} in; export it again"
+            )
+        _same_shape(f"{loaded.digest}: the input of its graph", takes.popitem()[1], self.shape)
+        _same_shape(f"{loaded.digest}: the output of its graph", gives[0], [len(loaded.manifest.classes)])
 
     @property
     def shape(self) -> list[int]:
@@ -59,12 +71,16 @@ class Model:
         """Answer the bundle's samples as the trained model did, and that share of them rightly.
 
         Raises:
-            BundleError: an answer differs, or too few are right.
+            BundleError: it cannot answer, an answer differs, or too few are right.
         """
         samples = self.bundle.samples
-        for number, (sample, answer) in enumerate(
-            zip(samples, self.predict([sample.input for sample in samples]), strict=True)
-        ):
+        try:
+            answers = self.predict([sample.input for sample in samples])
+        except InputError as error:
+            raise BundleError(f"{self.bundle.digest}: its samples do not fit it: {error}; export it again") from error
+        except Exception as error:  # ONNX Runtime's, as above
+            raise BundleError(f"{self.bundle.digest}: it does not answer: {error}; export it again") from error
+        for number, (sample, answer) in enumerate(zip(samples, answers, strict=True)):
             if answer["index"] != sample.predicted:
                 raise BundleError(
                     f"{self.bundle.digest}: sample {number} is class {answer['index']} here but was {sample.predicted}"
@@ -78,15 +94,26 @@ class Model:
             )
 
 
-def load(settings: Settings) -> Model:
-    """The model that the settings name, verified and proven.
+def load(settings: Settings, digest: str) -> Model:
+    """The model of this digest, `sha256:<hex>`, verified and proven.
 
     Raises:
         BundleError: it is missing, damaged, another one, or answers wrongly.
     """
-    model = Model(bundle.read(settings.model_file, settings.model_digest), settings.threads)
+    if not DIGEST.fullmatch(digest):
+        raise BundleError(f"{digest!r} is no digest of a model; write sha256: and 64 hexadecimal digits")
+    model = Model(bundle.read(settings.models_dir / f"{digest.removeprefix('sha256:')}.tar", digest), settings.threads)
     model.prove(settings.right_share)
     return model
+
+
+def _same_shape(what: str, found: list[int | str | None], wanted: list[int]) -> None:
+    """The first length is the batch's; one that has no number fits any."""
+    rest = found[1:]
+    fits = [not isinstance(one, int) or one == want for one, want in zip(rest, wanted, strict=False)]
+    if len(rest) != len(wanted) or not all(fits):
+        said = f"{what} is {' x '.join(map(str, rest))}, manifest.json says {' x '.join(map(str, wanted))}"
+        raise BundleError(f"{said}; export it again")
 
 
 def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Settings:
-    """EDGE_MODEL_FILE and EDGE_MODEL_DIGEST (`sha256:<hex>`); limits: bytes of a request, threads of one answer,
-    answers at a time, requests that may wait; and the share of the model's held-out samples that must be told rightly
-    before it is served.
+    """Where bundles lie (`<hex>.tar`), the file that says which is served, and the socket that changes it; limits:
+    bytes of a request, threads of one answer, answers at a time, requests that may wait; and the share of the model's
+    held-out samples that must be told rightly before it is served.
     """
 
-    model_file: Path
-    model_digest: str
+    models_dir: Path = Path("/models")
+    serving_file: Path = Path("/serving/model.json")
+    socket: Path = Path("/tmp/predictor.sock")  # noqa: S108  # the container's own
     address: str = "0.0.0.0"  # noqa: S104  # inside its container; the device decides what is published
     port: int = 8480
     max_body_bytes: int = 2 << 20
@@ -30,7 +31,7 @@ class Settings:
         """Settings from EDGE_* variables.
 
         Raises:
-            SystemExit: a variable is missing or is not a number; the message names it.
+            SystemExit: a variable is not a number; the message names it.
         """
 
         def number(name: str, default: int) -> int:
@@ -49,12 +50,10 @@ class Settings:
                 raise SystemExit(f"{name}={text!r} must be a number from 0 to 1")
             return found
 
-        missing = [name for name in ("EDGE_MODEL_FILE", "EDGE_MODEL_DIGEST") if not environment.get(name)]
-        if missing:
-            raise SystemExit(f"set {' and '.join(missing)}: the model's bundle and its sha256:<hex>")
         return cls(
-            model_file=Path(environment["EDGE_MODEL_FILE"]),
-            model_digest=environment["EDGE_MODEL_DIGEST"],
+            models_dir=Path(environment.get("EDGE_MODELS_DIR") or cls.models_dir),
+            serving_file=Path(environment.get("EDGE_SERVING_FILE") or cls.serving_file),
+            socket=Path(environment.get("EDGE_PREDICTOR_SOCKET") or cls.socket),
             address=environment.get("EDGE_PREDICTOR_ADDRESS") or cls.address,
             port=number("EDGE_PREDICTOR_PORT", cls.port),
             max_body_bytes=number("EDGE_PREDICTOR_MAX_BODY_BYTES", cls.max_body_bytes),

@@ -116,6 +116,16 @@ class Engine:
             return []
         return text.decode(errors="replace").splitlines()
 
+    def run(self, container: str, command: list[str]) -> tuple[int, str]:
+        """Run a program in it to its end: its exit status and its words."""
+
+        def ran() -> tuple[int, str]:
+            one = self.api.exec_create(container, command)["Id"]
+            said: bytes = self.api.exec_start(one)
+            return int(self.api.exec_inspect(one)["ExitCode"]), said.decode(errors="replace").strip()
+
+        return _asked(ran)
+
     def processes(self, container: str) -> list[str]:
         """Names of the programs that run in it."""
         top = _found(lambda: self.api.top(container, ps_args="-o pid,comm")) or {}

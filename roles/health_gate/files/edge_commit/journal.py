@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from . import files
 from .errors import CommitError
 
 OPEN, COMMITTED, DONE, ROLLED_BACK = "open", "committed", "done", "rolled back"
@@ -23,19 +23,21 @@ OPEN, COMMITTED, DONE, ROLLED_BACK = "open", "committed", "done", "rolled back"
 
 @dataclass(frozen=True)
 class Old:
-    """The container that is to be replaced. `restart` is the engine's RestartPolicy."""
+    """The container that is to be replaced. `restart` is the engine's RestartPolicy, `model` what it began with."""
 
     id: str
     digest: str
     running: bool
     restart: dict[str, Any]
+    model: str | None = None
 
 
 @dataclass(frozen=True)
 class Journal:
     """Of one container. `wanted` is the fingerprint of what it is made from; times are UTC, as in RFC 3339.
 
-    `unhealthy`: it ran and was not healthy; else it was cut, or the engine refused it.
+    `unhealthy`: it ran and was not healthy; else it was cut, or the engine refused it. `model_file` says which model it
+    serves, if it serves one.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Journal:
     ended: str | None = None
     reason: str | None = None
     unhealthy: bool = False
+    model_file: str | None = None
 
     @property
     def under_way(self) -> bool:
@@ -117,17 +120,7 @@ class Folder:
 
     def _write(self, name: str, kind: str, text: str) -> None:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self.path / f"{name}{kind}.part"
-        with temporary.open("w") as file:
-            file.write(f"{text}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path / f"{name}{kind}")
-        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        files.write(self.path / f"{name}{kind}", text)
 
 
 def now() -> str:

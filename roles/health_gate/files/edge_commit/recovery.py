@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .engine import Engine
 from .journal import COMMITTED, DONE, OPEN, ROLLED_BACK, Folder, Journal, now
+from .selection import Selection
 
 
 def end(engine: Engine, folder: Folder, journal: Journal, reason: str) -> Journal:
@@ -24,6 +27,8 @@ def roll_back(engine: Engine, folder: Folder, journal: Journal, reason: str) -> 
         container = engine.container(taken)
         if container and (old is None or container["Id"] != old.id):
             engine.remove(container["Id"])
+    if journal.model_file:  # before it starts
+        Selection(old.model if old else None).write(Path(journal.model_file))
     if old and (container := engine.container(old.id)):
         if container["Name"] != f"/{name}":
             engine.rename(old.id, name)

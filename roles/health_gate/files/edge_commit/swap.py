@@ -8,21 +8,30 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from . import health, recovery, training
 from .engine import NO_RESTART, Engine
 from .errors import CommitError
 from .journal import COMMITTED, OPEN, Folder, Journal, Old, now
+from .selection import Selection
 from .wanted import LABEL, Wanted
 
+ACTIVATE = "activate"
+"""A container that serves models has this program: it ends with 0 once the model of that digest answers, with 1 where
+it is refused and the one before goes on, and otherwise where that is not known."""
+DONE, REFUSED = 0, 1
 LOCK_SECONDS = 30
 ENGINE_SECONDS = 30
 
 
 @dataclass
 class Result:
-    """What is printed as JSON. `action`: none, created, replaced, started, restarted, deferred or rolled back."""
+    """What is printed as JSON.
+
+    `action`: none, created, replaced, activated (another model), started, restarted, deferred or rolled back.
+    """
 
     action: str = "none"
     changed: bool = False
@@ -54,12 +63,46 @@ def apply(wanted: Wanted, folder: Folder) -> Result:
         if old and image and old["Image"] == image["Id"] and _label(old) == wanted.label:
             if not wanted.check:
                 folder.defer(wanted.name, None)
-            return _keep(wanted, engine, old)
+            return _activated(wanted, engine, old) or _keep(wanted, engine, old)
         return (
             _deferred(wanted, folder, engine, old)
             or _refused(wanted, last)
             or (_planned(wanted, engine, old) if wanted.check else _replace(wanted, folder, engine, old))
         )
+
+
+def _activated(wanted: Wanted, engine: Engine, container: dict[str, Any]) -> Result | None:
+    """The container stays, and another model answers in it; the one before does where that is refused.
+
+    No request fails meanwhile, so a training is not waited for.
+    """
+    if wanted.model is None or wanted.model_file is None:
+        return None
+    file = Path(wanted.model_file)
+    before = Selection.read(file)
+    if before.is_surely(wanted.model):
+        return None
+    diff = {"before": {"model": before.digest}, "after": {"model": wanted.model}}
+    result = Result("activated", changed=True, digest=wanted.digest, previous_digest=wanted.digest, diff=diff)
+    if wanted.check:
+        return result
+    if not container["State"]["Running"]:
+        engine.start(container["Id"])
+    Selection(before.digest, trying=wanted.model).write(file)
+    # An engine that goes away meanwhile, or a power cut, leaves it so: the next run tries again.
+    status, said = engine.run(container["Id"], [ACTIVATE, wanted.model])
+    if status not in (DONE, REFUSED) and health.look(engine, container["Id"], wanted)[1]:
+        engine.restart(container["Id"], wanted.stop_seconds)
+        status, said = engine.run(container["Id"], [ACTIVATE, wanted.model])
+    if status == DONE:
+        Selection(wanted.model).write(file)
+        return result
+    result.action, result.failed, result.log = "rolled back", True, engine.log(container["Id"])
+    result.msg = f"{wanted.name} does not serve the model {wanted.model}: {said or f'{ACTIVATE} ended with {status}'}."
+    if status == REFUSED:
+        before.write(file)
+        result.msg += " The one before still answers." if before.digest else " There was none before."
+    return result
 
 
 def _keep(wanted: Wanted, engine: Engine, container: dict[str, Any]) -> Result:
@@ -127,19 +170,23 @@ def _refused(wanted: Wanted, last: Journal | None) -> Result | None:
 
 
 def _planned(wanted: Wanted, engine: Engine, old: dict[str, Any] | None) -> Result:
-    after = {"image": wanted.image, **wanted.options}
+    model = {"model": wanted.model} if wanted.model_file else {}
+    after = {"image": wanted.image, **wanted.options, **model}
     if old is None:
         return Result("created", changed=True, digest=wanted.digest, diff={"before": {}, "after": after})
     digest, label = engine.digest(old), _label(old)
     # Another registry's name for the same image is no change.
     before = {"image": wanted.image if digest == wanted.digest else old["Config"]["Image"]}
     before |= json.loads(label) if label else {"options": "those of a container that edge-commit did not make"}
+    if wanted.model_file:
+        before["model"] = Selection.read(Path(wanted.model_file)).digest
     diff = {"before": before, "after": after}
     return Result("replaced", changed=True, digest=wanted.digest, previous_digest=digest, diff=diff)
 
 
 def _replace(wanted: Wanted, folder: Folder, engine: Engine, old: dict[str, Any] | None) -> Result:
     result = _planned(wanted, engine, old)
+    file = Path(wanted.model_file) if wanted.model_file else None
     journal = Journal(
         name=wanted.name,
         state=OPEN,
@@ -147,9 +194,16 @@ def _replace(wanted: Wanted, folder: Folder, engine: Engine, old: dict[str, Any]
         wanted=wanted.fingerprint,
         restart={"Name": wanted.options.get("restart_policy") or "no", "MaximumRetryCount": 0},
         began=now(),
-        old=Old(old["Id"], result.previous_digest, old["State"]["Running"], old["HostConfig"]["RestartPolicy"])
+        old=Old(
+            old["Id"],
+            result.previous_digest,
+            old["State"]["Running"],
+            old["HostConfig"]["RestartPolicy"],
+            Selection.read(file).digest if file else None,
+        )
         if old
         else None,
+        model_file=wanted.model_file,
     )
     folder.write(journal)
     new, unhealthy = None, False
@@ -162,6 +216,8 @@ def _replace(wanted: Wanted, folder: Folder, engine: Engine, old: dict[str, Any]
             engine.set_restart(journal.old.id, NO_RESTART)
             engine.stop(journal.old.id, wanted.stop_seconds)
             engine.rename(journal.old.id, f"{wanted.name}.previous")
+        if file:  # the old one, which reads it when it starts, does not start by itself any more
+            Selection(wanted.model).write(file)
         engine.rename(new, wanted.name)
         engine.start(new)
         wrong = health.wait(engine, new, wanted)

@@ -17,13 +17,17 @@ from .errors import CommitError
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}")
 IMAGE = re.compile(r"[^/\s]+/[^@\s]+@(sha256:[0-9a-f]{64})")
+MODEL = re.compile(r"sha256:[0-9a-f]{64}")
 LABEL = "edge.commit.options"
 """A container carries the options it was made with."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Durations in seconds. Options are those of the module edge.rack.container_release, which describes them."""
+    """Durations in seconds. Options are those of the module edge.rack.container_release, which describes them.
+
+    A container that serves models has `model`, the digest of one, and `model_file`, where that is written down.
+    """
 
     name: str
     image: str
@@ -34,6 +38,8 @@ class Wanted:
     retry_failed: bool = True
     defer: dict[str, Any] = field(default_factory=dict)
     check: bool = False
+    model: str | None = None
+    model_file: str | None = None
 
     @classmethod
     def read(cls, text: str) -> Wanted:
@@ -48,6 +54,10 @@ class Wanted:
             raise CommitError(f"name: {wanted.name!r} is no name of a container; letters, digits, - and _ are.")
         if not IMAGE.fullmatch(wanted.image):
             raise CommitError(f"image: {wanted.image!r} is not REGISTRY/NAME@sha256:DIGEST; a tag may move.")
+        if (wanted.model is None) != (wanted.model_file is None):
+            raise CommitError("model and model_file belong together: which model, and the file that says so.")
+        if wanted.model is not None and not MODEL.fullmatch(wanted.model):
+            raise CommitError(f"model: {wanted.model!r} is not sha256:DIGEST.")
         if wanted.health_url and not _is_of_this_device(wanted.health_url):
             raise CommitError(f"health_url: {wanted.health_url} is not http://127.0.0.1:PORT/PATH, the device's own.")
         return wanted
@@ -64,7 +74,7 @@ class Wanted:
     @property
     def fingerprint(self) -> str:
         """Of all that the container is made from; unlike the label it shows no values."""
-        return hashlib.sha256(f"{self.digest} {self.label}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.digest} {self.label} {self.model or ''}".encode()).hexdigest()
 
 
 def _is_of_this_device(url: str) -> bool:

@@ -1,11 +1,12 @@
 # Copyright: (c) 2026, The edge.rack engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Link `model`: the bundle on the device, and the one that a container was told to serve, are the release's."""
+"""Link `model`: the bundle on the device, and the one that a container is told to serve, are the release's."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +16,8 @@ from .links import BrokenLinkError
 from .release import Release
 
 CHUNK_BYTES = 1 << 20
+MODELS = PurePosixPath("/models")
+SERVING = PurePosixPath("/serving/model.json")
 REMEDY = "serve the release's model again (edge.rack.serve)"
 
 
@@ -25,16 +28,19 @@ def check(engine: Engine, release: Release, folder: Path) -> str:
     present = {path: digest for path, digest in bundles.items() if path.exists() or path.is_symlink()}
     for container in engine.containers:
         name = container["Name"].lstrip("/")
-        environment = dict(text.partition("=")[::2] for text in container["Config"]["Env"] or [])
-        if "EDGE_MODEL_FILE" not in environment:
+        if not any(mount["Destination"] == SERVING.parent.as_posix() for mount in container["Mounts"]):
             continue
-        digest = environment.get("EDGE_MODEL_DIGEST", "")
+        file = _on_device(container, SERVING)
+        digest = _told(file) if file else ""
+        if not digest:
+            wrong.append(f"{name} serves a model that {file or SERVING} does not name")
+            continue
         if digest not in release.models:
-            wrong.append(f"{name} serves the model {digest or 'of no digest'}, which the release does not name")
+            wrong.append(f"{name} serves the model {digest}, which the release does not name")
             continue
-        path = _on_device(container, environment["EDGE_MODEL_FILE"])
+        path = _on_device(container, MODELS / f"{digest.removeprefix('sha256:')}.tar")
         if path is None:
-            wrong.append(f"{name} serves {environment['EDGE_MODEL_FILE']}, which is no file of this device")
+            wrong.append(f"{name} serves the model {digest}, whose bundle is no file of this device")
         else:
             present[path] = digest
     wrong += _altered(present)
@@ -66,9 +72,16 @@ def _digest(path: Path) -> str:
     return f"sha256:{content.hexdigest()}"
 
 
-def _on_device(container: dict[str, Any], file: str) -> Path | None:
+def _told(file: Path) -> str:
+    """The digest that a container begins with; empty where nothing says so. edge-commit writes the file."""
+    try:
+        return str(json.loads(file.read_text())["digest"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+
+
+def _on_device(container: dict[str, Any], path: PurePosixPath) -> Path | None:
     """Where a path of the container lies on the device."""
-    path = PurePosixPath(file)
     mounts = [mount for mount in container["Mounts"] if path.is_relative_to(mount["Destination"])]
     if not mounts:
         return None

@@ -10,7 +10,7 @@ from typing import Any
 
 # What the roles predictor, training_worker and device_manager give to a container of each image.
 DESTINATIONS = {
-    "predictor": {"/models"},
+    "predictor": {"/models", "/serving"},
     "worker": {
         "/run/edge-job",
         "/var/lib/edge/data",
@@ -30,7 +30,7 @@ DESTINATIONS = {
 # A task's data (train_data_dirs), which is only read.
 DATA = ("/usr/share/", "/srv/", "/mnt/", "/media/")
 VARIABLES = {
-    "predictor": {"EDGE_MODEL_FILE", "EDGE_MODEL_DIGEST", "EDGE_PREDICTOR_RIGHT_SHARE"},
+    "predictor": {"EDGE_PREDICTOR_RIGHT_SHARE"},
     "worker": {"EDGE_SSH_ADDRESS", "EDGE_SSH_PORT", "EDGE_IMAGE_DIGEST"},
     "manager": {
         "EDGE_DEVICE_ADDRESS",
