@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.unit.health_gate.device import Device, install
-from tests.unit.health_gate.steps import PACKAGE
 
 
 @pytest.fixture(scope="session")
@@ -35,11 +33,4 @@ def device(one_device: Device, monkeypatch: pytest.MonkeyPatch) -> Device:
 
 @pytest.fixture
 def program(device: Device, tmp_path: Path) -> Path:
-    """edge-commit as the role installs it."""
-    program = tmp_path / "edge-commit"
-    program.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(PACKAGE)!r})\nfrom edge_commit.cli import main\n"
-        f"sys.exit(main(['--state', {str(device.state)!r}, *sys.argv[1:]]))\n"
-    )
-    program.chmod(0o755)
-    return program
+    return device.program(tmp_path / "edge-commit")

@@ -208,6 +208,15 @@ class Device:
     def apply(self, image: str, **more: Any) -> swap.Result:
         return swap.apply(Wanted.read(json.dumps(self.wanted(image, **more))), Folder(self.state))
 
+    def program(self, path: Path) -> Path:
+        """edge-commit as the role installs it."""
+        path.write_text(
+            f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(steps.PACKAGE)!r})\n"
+            f"from edge_commit.cli import main\nsys.exit(main(['--state', {str(self.state)!r}, *sys.argv[1:]]))\n"
+        )
+        path.chmod(0o755)
+        return path
+
     def recover(self) -> None:
         assert cli.main(["--state", str(self.state), "recover"]) == 0
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from tests.unit.health_gate.device import NAME, WORKER, Device
 from tests.unit.playbook_runs import ansible_playbook
 
+MODEL = f"sha256:{'1' * 64}"
 
-def predictor(device: Device, program: Path, image: str) -> str:
+
+def predictor(device: Device, program: Path, image: str, *options: str) -> str:
     """What ansible-playbook says of the role's container."""
     device_vars = {
         "ansible_connection": "local",
@@ -21,7 +23,7 @@ def predictor(device: Device, program: Path, image: str) -> str:
         "ansible_host": "127.0.0.1",
         "health_gate_program": str(program),
         "predictor_image": device.images[image],
-        "predictor_model_digest": f"sha256:{'1' * 64}",
+        "predictor_model_digest": MODEL,
     }
     play = {
         "hosts": "all",
@@ -29,11 +31,12 @@ def predictor(device: Device, program: Path, image: str) -> str:
         "tasks": [
             {"ansible.builtin.include_role": {"name": "edge.rack.predictor", "tasks_from": "container"}},
             {"ansible.builtin.debug": {"msg": "ACTION {{ predictor_release.action }}"}},
+            {"ansible.builtin.debug": {"msg": "DIFF{{ predictor_release.diff | to_json | b64encode }}."}},
         ],
     }
     (device.folder / "inventory.json").write_text(json.dumps({"all": {"hosts": {"nuc-001": device_vars}}}))
     (device.folder / "play.json").write_text(json.dumps([play]))
-    done = ansible_playbook("-i", device.folder / "inventory.json", device.folder / "play.json")
+    done = ansible_playbook(*options, "-i", device.folder / "inventory.json", device.folder / "play.json")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -27,12 +27,7 @@ CHANGES = ("Token is made", "Release is written down", "Device Manager is ready"
 def run(managed: Managed) -> str:
     """What ansible-playbook says of the role's steps."""
     device, folder = managed.device, managed.root.parent
-    program = folder / "edge-commit"
-    program.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(PACKAGE)!r})\nfrom edge_commit.cli import main\n"
-        f"sys.exit(main(['--state', {str(device.state)!r}, *sys.argv[1:]]))\n"
-    )
-    program.chmod(0o755)
+    program = device.program(folder / "edge-commit")
     group = grp.getgrgid(os.getegid()).gr_name
     device_vars = {
         "ansible_connection": "local",

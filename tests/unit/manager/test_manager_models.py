@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tests.unit.health_gate.device import CHECKOUT, NAME
+from tests.unit.health_gate.device import NAME
+from tests.unit.health_gate.test_predictor_role import MODEL, predictor
 from tests.unit.manager.managed import Managed, served, until
 
 from edge_training.manager import containers  # isort: skip - its folder is known by now
@@ -111,23 +113,13 @@ def test_another_edge_commit_is_not_waited_for(managed: Managed) -> None:
         assert managed.deploy("first", 409)["holder"] == {"verb": "edge-commit"}
 
 
-def test_it_makes_the_predictor_as_the_role_does() -> None:
-    """But for the limit of CPUs, which the role does not know."""
-    tasks = yaml.safe_load((CHECKOUT / "roles/predictor/tasks/container.yml").read_text())
-    (role,) = [task["edge.rack.container_release"] for task in tasks if "edge.rack.container_release" in task]
-    environment = {"EDGE_DEVICE_ADDRESS": "A", "EDGE_WORKER_MEMORY": "1g", "EDGE_WORKER_CPUS": "1"}
-    settings = Settings.from_environment(environment)
-    ours = containers.predictor(settings, "image", f"sha256:{'1' * 64}").options
-    written = ("healthcheck", "read_only", "tmpfs", "cap_drop", "security_opts", "pids_limit", "restart_policy")
-    assert {name: ours[name] for name in written} == {name: role[name] for name in written}
-    assert set(ours["env"]) == set(role["env"])
-    assert ours["published_ports"] == ["A:8480:8480"]
-    defaults = yaml.safe_load((CHECKOUT / "roles/predictor/defaults/main.yml").read_text())
-    folders = {**defaults, **yaml.safe_load((CHECKOUT / "roles/predictor/vars/main.yml").read_text())}
-    assert ours["volumes"] == [
-        f"{folders['predictor_models_dir']}:/models:ro",
-        f"{folders['predictor_serving_dir']}:/serving:ro",
-    ]
-    assert str(settings.serving_file) == f"{folders['predictor_serving_dir']}/model.json"
-    assert ours["memory"] == defaults["predictor_memory"]
-    assert settings.models_dir == Path(defaults["predictor_models_dir"])
+def test_the_device_manager_makes_the_very_same_container(managed: Managed, tmp_path: Path) -> None:
+    """Or each would replace what the other made."""
+    device = managed.device
+    said = predictor(device, device.program(tmp_path / "edge-commit"), "new", "--check")
+    (diff,) = re.findall(r"DIFF([A-Za-z0-9+/=]+)\.", said)
+    role = json.loads(base64.b64decode(diff))["after"]
+    environment = {"EDGE_DEVICE_ADDRESS": "127.0.0.1", "EDGE_WORKER_MEMORY": "1g", "EDGE_WORKER_CPUS": "1"}
+    ours = containers.predictor(Settings.from_environment(environment), device.images["new"], MODEL)
+    assert role == {"image": ours.image, "model": ours.model, **ours.options}
+    assert not device.containers()

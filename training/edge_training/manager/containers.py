@@ -35,7 +35,7 @@ class Container(BaseModel):
 
 
 def predictor(settings: Settings, image: str, model: str, patient: bool = True) -> Wanted:
-    """The Predictor with this model, as a release's roll-out makes it, but with a limit of CPUs.
+    """The Predictor with this model, as a release's roll-out makes it.
 
     `patient`: a training comes first, until its next checkpoint.
     """
