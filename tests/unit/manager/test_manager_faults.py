@@ -21,8 +21,6 @@ from schemathesis import GenerationMode, openapi
 from tests.unit.health_gate.device import NAME
 from tests.unit.manager.managed import TOKEN, Managed, process, served, until
 
-REQUESTS = 15
-
 
 def test_an_engine_that_restarts_is_waited_for_by_nobody_and_found_again(managed: Managed) -> None:
     managed.deploy("first")
@@ -124,8 +122,12 @@ def test_a_state_that_cannot_be_read_is_named(managed: Managed) -> None:
         pass
 
 
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_requests_of_all_kinds_end_in_no_server_error(managed: Managed, mode: GenerationMode) -> None:
+@pytest.mark.parametrize(
+    ("mode", "each", "least"), [(GenerationMode.POSITIVE, 15, 50), (GenerationMode.NEGATIVE, 150, 1000)]
+)
+def test_requests_of_all_kinds_end_in_no_server_error(
+    managed: Managed, mode: GenerationMode, each: int, least: int
+) -> None:
     """Made of the service's own OpenAPI document, and of what breaks it."""
     document = managed.asked("GET", "/openapi.json")
     for path in document["paths"].values():
@@ -139,7 +141,7 @@ def test_requests_of_all_kinds_end_in_no_server_error(managed: Managed, mode: Ge
 
         @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
         @hypothesis.settings(
-            max_examples=REQUESTS, deadline=None, derandomize=True, database=None, phases=[hypothesis.Phase.generate]
+            max_examples=each, deadline=None, derandomize=True, database=None, phases=[hypothesis.Phase.generate]
         )
         def asked(case: schemathesis.Case) -> None:
             answer = case.call(headers={"Authorization": f"Bearer {TOKEN}"})
@@ -148,6 +150,6 @@ def test_requests_of_all_kinds_end_in_no_server_error(managed: Managed, mode: Ge
 
         with contextlib.suppress(hypothesis.errors.Unsatisfiable):  # nothing can be wrong about it
             asked()
-    assert len(statuses) > 50
+    assert len(statuses) >= least
     assert (422 if mode is GenerationMode.NEGATIVE else 204) in statuses
     assert max(statuses) < 500
