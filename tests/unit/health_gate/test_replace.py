@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tests.unit.health_gate.device import CHECKOUT, NAME, OPTIONS, WORKER, Devic
 
 from edge_commit import cli, swap  # isort: skip - its folder is known by now
 from edge_commit.errors import CommitError  # isort: skip
-from edge_commit.journal import Folder  # isort: skip
+from edge_commit.journal import Deferral, Folder  # isort: skip
 from edge_commit.wanted import Wanted  # isort: skip
 
 DEFER = {"container": WORKER, "max_seconds": 3600, "then": "wait"}
@@ -215,6 +216,37 @@ def test_a_worker_that_only_waits_is_no_training(device: Device) -> None:
     assert device.apply("new", defer=DEFER).action == "replaced"
 
 
+def long_since(device: Device) -> None:
+    """Deferred for more than the maximum."""
+    begun = Deferral.begin()
+    Folder(device.state).defer(NAME, replace(begun, since=begun.since - 3601, up=begun.up - 3601))
+
+
+YEAR = 365 * 86400
+
+
+@pytest.mark.parametrize("wrong", [-YEAR, YEAR])
+def test_a_clock_that_is_wrong_by_a_year_ends_no_deferral(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: int
+) -> None:
+    device.apply("old")
+    device.train()
+    checkpoints = {**DEFER, "then": "force", "checkpoints_dir": str(tmp_path)}
+    mark = tmp_path / "digits-1/whole"
+    mark.parent.mkdir()
+    mark.touch()
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + wrong)
+    os.utime(mark, (time.time(),) * 2)
+    assert device.apply("new", defer=checkpoints).action == "deferred"
+    monkeypatch.setattr(time, "time", right)
+    result = device.apply("new", defer=checkpoints)
+    assert (result.action, result.deferred_seconds < 60) == ("deferred", True)
+    time.sleep(0.01)  # a file's time is coarser than the clock's
+    mark.touch()
+    assert device.apply("new", defer=checkpoints).action == "replaced"
+
+
 @pytest.mark.parametrize(
     ("then", "action", "failed"),
     [("force", "replaced", False), ("wait", "deferred", False), ("fail", "deferred", True)],
@@ -223,16 +255,16 @@ def test_after_the_maximum_the_operator_has_chosen(device: Device, then: str, ac
     device.apply("old")
     device.train()
     assert device.apply("new", defer={**DEFER, "then": then}).action == "deferred"
-    Folder(device.state).defer(NAME, time.time() - 3601)
+    long_since(device)
     result = device.apply("new", defer={**DEFER, "then": then})
     assert (result.action, result.failed) == (action, failed)
 
 
 def test_a_deferral_ends_with_its_training_even_if_the_new_one_fails(device: Device) -> None:
     device.apply("old")
-    Folder(device.state).defer(NAME, time.time() - 3601)
+    long_since(device)
     assert device.apply("bad", defer=DEFER, check=True).action == "replaced"
-    assert Folder(device.state).deferred_since(NAME) is not None
+    assert Folder(device.state).deferral(NAME) is not None
     assert device.apply("bad", defer=DEFER).action == "rolled back"
     device.train()
     result = device.apply("new", defer={**DEFER, "then": "force"})

@@ -59,6 +59,7 @@ def _recover(folder: Folder, name: str) -> None:
 def status(folder: Folder, as_json: bool) -> int:
     found: dict[str, dict[str, Any]] = {}
     for name in folder.names():
+        deferral = folder.deferral(name)
         try:
             journal = folder.read(name)
         except CommitError as error:
@@ -72,7 +73,7 @@ def status(folder: Folder, as_json: bool) -> int:
                 "began": journal.began,
                 "ended": journal.ended,
                 "reason": journal.reason,
-                "deferred_since": folder.deferred_since(name),
+                "deferred_since": deferral.since if deferral else None,
             }
     if as_json:
         print(json.dumps(found))

@@ -61,6 +61,24 @@ class Journal:
         return replace(self, state=state, **more)
 
 
+@dataclass(frozen=True)
+class Deferral:
+    """Since when a container is left as it is: `since` by the clock, in seconds since 1970; `up` since the device
+    started, which stays true when somebody sets the clock."""
+
+    since: float
+    up: float
+    boot: str
+
+    @classmethod
+    def begin(cls) -> Deferral:
+        return cls(time.time(), _up(), _boot())
+
+    @property
+    def seconds(self) -> float:
+        return _up() - self.up
+
+
 class Folder:
     """One file per container, and one lock."""
 
@@ -87,16 +105,17 @@ class Folder:
     def write(self, journal: Journal) -> None:
         self._write(journal.name, ".json", json.dumps(asdict(journal), indent=2))
 
-    def deferred_since(self, name: str) -> float | None:
-        """When the container was first deferred, in seconds since 1970."""
+    def deferral(self, name: str) -> Deferral | None:
+        """None where nothing is deferred, or was before the device started: no training outlives that."""
         try:
-            return float((self.path / f"{name}.deferred").read_text())
-        except (OSError, ValueError):
+            found = Deferral(**json.loads((self.path / f"{name}.deferred").read_text()))
+        except (OSError, ValueError, TypeError):
             return None
+        return found if found.boot == _boot() else None
 
-    def defer(self, name: str, since: float | None) -> None:
-        if since is not None:
-            self._write(name, ".deferred", str(since))
+    def defer(self, name: str, deferral: Deferral | None) -> None:
+        if deferral is not None:
+            self._write(name, ".deferred", json.dumps(asdict(deferral)))
         else:
             (self.path / f"{name}.deferred").unlink(missing_ok=True)
 
@@ -121,6 +140,14 @@ class Folder:
     def _write(self, name: str, kind: str, text: str) -> None:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         files.write(self.path / f"{name}{kind}", text)
+
+
+def _up() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def now() -> str:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from . import health, recovery, training
 from .engine import NO_RESTART, Engine
 from .errors import CommitError
-from .journal import COMMITTED, OPEN, Folder, Journal, Old, now
+from .journal import COMMITTED, OPEN, Deferral, Folder, Journal, Old, now
 from .selection import Selection
 from .wanted import LABEL, Wanted
 
@@ -137,15 +137,16 @@ def _deferred(wanted: Wanted, folder: Folder, engine: Engine, old: dict[str, Any
         if not wanted.check:
             folder.defer(wanted.name, None)
         return None
-    present, most, then = time.time(), wanted.defer["max_seconds"], wanted.defer["then"]
-    since = folder.deferred_since(wanted.name)
-    if since is None or since > present:  # the clock was set
-        since = present
-        if not wanted.check:
-            folder.defer(wanted.name, since)
-    if training.checkpoint_since(wanted.defer.get("checkpoints_dir", ""), since):
+    most, then = wanted.defer["max_seconds"], wanted.defer["then"]
+    known = folder.deferral(wanted.name)
+    deferral = known or Deferral.begin()
+    if deferral.since > time.time():  # the clock was set back
+        deferral = replace(deferral, since=time.time())
+    if deferral != known and not wanted.check:
+        folder.defer(wanted.name, deferral)
+    if training.checkpoint_since(wanted.defer.get("checkpoints_dir", ""), deferral.since):
         return None
-    waited = int(present - since)
+    waited = int(deferral.seconds)
     over = waited >= most
     if over and then == "force":
         return None

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from .engine import Engine
@@ -22,4 +23,5 @@ def runs(engine: Engine, container: str) -> bool:
 
 def checkpoint_since(folder: str, since: float) -> bool:
     """Has a training finished a checkpoint after that time? Every rank marks it on its own device when it is whole."""
-    return bool(folder) and any(mark.stat().st_mtime > since for mark in Path(folder).glob("*/whole"))
+    # What was written while the clock was ahead is no checkpoint to come.
+    return bool(folder) and any(since < mark.stat().st_mtime <= time.time() for mark in Path(folder).glob("*/whole"))
