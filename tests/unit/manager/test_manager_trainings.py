@@ -34,6 +34,20 @@ def test_a_worker_is_made_for_one_job_and_is_gone_at_its_end(managed: Managed) -
     assert managed.device.containers() == {}
 
 
+def test_a_worker_of_an_ansible_run_is_stopped_like_its_own(managed: Managed) -> None:
+    """edge.rack.train makes it with a label of its job (role training_worker)."""
+    image = f"127.0.0.1:5000/edge/worker@{managed.device.images['new'].partition('@')[2]}"
+    host = managed.device.api.create_host_config(network_mode="host")
+    made = managed.device.api.create_container(
+        image, ["mpirun"], name=WORKER, labels={"edge.job": JOB}, host_config=host
+    )
+    managed.device.api.start(made)
+    assert managed.asked("GET", "/training")["job"] == JOB
+    assert managed.asked("POST", "/training", 409, job="digits-2")["job"] == JOB
+    assert managed.asked("DELETE", "/training")["state"] == "none"
+    assert managed.device.containers() == {}
+
+
 def test_a_job_without_keys_is_not_begun(managed: Managed) -> None:
     assert "holds no keys of the job" in managed.asked("POST", "/training", 409, job=JOB)["detail"]
     assert managed.device.containers() == {}

@@ -131,7 +131,8 @@ def own(engine: Engine, kind: Kind) -> dict[str, Any] | None:
     """
     found = engine.container(NAMES[kind])
     if found and not is_managed(found):
-        detail = f"{NAMES[kind]} was made neither by this service nor by edge-commit. Who made it must remove it."
+        makers = "neither by this service nor by edge-commit or edge.rack.train"
+        detail = f"{NAMES[kind]} was made {makers}. Who made it must remove it."
         raise ProblemError(409, "The container is not managed here", detail)
     return found
 
@@ -145,7 +146,8 @@ def present(engine: Engine, kind: Kind) -> dict[str, Any]:
 
 
 def is_managed(container: dict[str, Any]) -> bool:
-    return LABEL in labels(container)
+    """A worker of edge.rack.train bears its job alone."""
+    return not labels(container).keys().isdisjoint({LABEL, JOB})
 
 
 def labels(container: dict[str, Any]) -> dict[str, str]:
