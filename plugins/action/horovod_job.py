@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ansible_collections.edge.rack.plugins.plugin_utils.live_progress import LiveProgress
 
 DEFAULT_TIMEOUT_SECONDS = 3600
@@ -14,7 +16,14 @@ DEFAULT_STATE_DIR = "/var/lib/edge/state"
 
 
 class ActionModule(LiveProgress):
-    """The progress file is the job's, on the launcher."""
+    """The progress file is the job's, on the launcher; each line of it goes to a file on the controller, too."""
+
+    def keep(self, line):
+        path = self._task.args.get("local_progress_file")
+        if path:
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(line + "\n")
 
     def timeout_seconds(self):
         return int(self._task.args.get("timeout_seconds") or DEFAULT_TIMEOUT_SECONDS)
@@ -30,9 +39,23 @@ class ActionModule(LiveProgress):
             text = (
                 "epoch %(epoch)s of %(epochs)s: loss %(loss).4f, accuracy %(accuracy).4f, "
                 "%(images_per_second).0f images/s" % event
-            )
+            ) + left(event)
+        elif event.get("event") == "step":
+            text = (
+                "epoch %(epoch)s of %(epochs)s, step %(step)s of %(steps)s: loss %(loss).4f, "
+                "%(images_per_second).0f images/s" % event
+            ) + left(event)
         elif event.get("event") == "note":
             text = event["text"]
         else:
             return None
         return "%s: %s" % (self._task.args.get("name"), text)
+
+
+def left(event):
+    """How long the rest takes, in words; nothing at the end."""
+    minutes, seconds = divmod(round(event.get("eta_seconds", 0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if not hours + minutes + seconds:
+        return ""
+    return ", %s left" % ("%d h %d min" % (hours, minutes) if hours else "%d min %d s" % (minutes, seconds))

@@ -112,6 +112,10 @@ options:
     description: Train anew even if the job has finished, or has been run with other settings.
     type: bool
     default: false
+  local_progress_file:
+    description:
+      - On the controller, a file to which each line of progress is appended as it comes, as JSON. Its folder is made.
+    type: path
   docker_host:
     description:
       - Where the launcher's Docker Engine listens.
@@ -827,6 +831,8 @@ def main():
             "state_dir": {"type": "path", "default": "/var/lib/edge/state"},
             "resume": {"type": "bool", "default": True},
             "force": {"type": "bool", "default": False},
+            # The action plugin's.
+            "local_progress_file": {"type": "path"},
             "docker_host": {
                 "type": "str",
                 "default": "unix:///var/run/docker.sock",

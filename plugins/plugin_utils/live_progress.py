@@ -41,6 +41,9 @@ class LiveProgress(ActionBase):
         """The line to show for one event of the file; None for none."""
         raise NotImplementedError
 
+    def keep(self, line: str) -> None:
+        """Each line of the file, as it came; called once for each, shown or not."""
+
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         if self._task.check_mode or self._task.async_val:
@@ -68,6 +71,7 @@ class LiveProgress(ActionBase):
             lines = self._progress()
             # Work that begins anew begins its file anew.
             for line in lines[len(seen) :] if lines[: len(seen)] == seen else lines:
+                self.keep(line)
                 self._show(line)
             seen = lines
             if status.get("finished") or status.get("failed"):

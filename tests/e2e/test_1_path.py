@@ -93,6 +93,17 @@ def test_all_ranks_trained_one_good_model(first: dict[str, Any]) -> None:
     assert formula <= measured < 1.2 * formula
 
 
+def test_the_jobs_record_is_on_the_controller(lab: Lab, first: dict[str, Any]) -> None:
+    (file,) = lab.state.glob("jobs/*/job.json")
+    record = json.loads(file.read_text())
+    assert (record["job"], record["outcome"], record["message"]) == (file.parent.name, "done", "")
+    assert record["result"]["model_digest"] == first["model_digest"]
+    assert record["worker_image"] == first["images"]["worker"]["digest"]
+    assert [worker["name"] for worker in record["workers"]] == [device["name"] for device in first["devices"]]
+    events = [json.loads(line)["event"] for line in (file.parent / "progress.jsonl").read_text().splitlines()]
+    assert events == ["start", *["epoch"] * record["epochs"], "result"]
+
+
 def test_images_are_known_and_run_by_digest(lab: Lab, first: dict[str, Any]) -> None:
     assert set(first["images"]) == {"worker", "predictor", "manager"}
     for image in first["images"].values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 Report = Callable[..., None]
+LINE_SECONDS = 10.0
+"""A training is not silent for longer, whatever an epoch takes."""
 
 
 @contextmanager
@@ -28,6 +31,28 @@ def reporting(folder: Path, speaks: bool) -> Iterator[Report]:
             file.flush()
 
         yield report
+
+
+class Pace:
+    """How fast a training goes, told by its steps: when a line is due, and how long the rest will take."""
+
+    def __init__(self, first_step: int, steps: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """`steps` in all, of which those before `first_step` were done earlier."""
+        self._clock, self._first, self._steps = clock, first_step, steps
+        self._began = self._told = clock()
+        self._last = first_step
+
+    def due(self) -> bool:
+        """Whether the last line is so long ago that silence would worry."""
+        return self._clock() - self._told >= LINE_SECONDS
+
+    def tell(self, done: int) -> dict[str, float]:
+        """`steps_per_second` since the last line, and `eta_seconds` by the mean of all steps of this run."""
+        present = self._clock()
+        rate = (done - self._last) / max(present - self._told, 1e-9)
+        rest = (self._steps - done) * (present - self._began) / max(done - self._first, 1)
+        self._told, self._last = present, done
+        return {"steps_per_second": round(rate, 3), "eta_seconds": round(rest, 1)}
 
 
 def now() -> str:

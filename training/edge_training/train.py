@@ -21,7 +21,7 @@ import torch
 from edge_training import atomic, bundle, checkpoint, export, lean_torch, schedule, shards, wire
 from edge_training.communicator import Communicator, connect, host_name
 from edge_training.parameters import gradient_bytes, parameter_count, parameter_hash
-from edge_training.progress import Report, now, reporting
+from edge_training.progress import Pace, Report, now, reporting
 from edge_training.source import line_of, said
 from edge_training.task import Examples, Surveying, Task, TaskError, check_task, load_task, source_of
 
@@ -225,8 +225,10 @@ def agreed(task: Task, reference: str, communicator: Communicator) -> tuple[Task
 def train(settings: Settings, rank: Rank, report: Report) -> tuple[list[dict[str, Any]], list[list[Epoch]]]:
     """All epochs that are left; what was reported of each (earlier ones too), and what each rank did in each."""
     history, done = list(rank.history), []
+    steps = rank.plan.steps
+    pace = Pace(rank.first_epoch * steps, settings.epochs * steps)
     for epoch in range(rank.first_epoch, settings.epochs):
-        epochs = rank.communicator.gather(train_epoch(settings, rank, epoch))
+        epochs = rank.communicator.gather(train_epoch(settings, rank, epoch, report, pace))
         metrics, _examples = evaluate(rank)
         seconds = max(one.seconds for one in epochs)
         examples = sum(one.examples for one in epochs)
@@ -245,16 +247,16 @@ def train(settings: Settings, rank: Rank, report: Report) -> tuple[list[dict[str
             checkpoint.save(settings.checkpoints_dir / settings.job, state, settings.learning())
         rank.communicator.gather(None)  # by now it is on the disk
         checkpoint.mark(settings.checkpoints_dir / settings.job, epoch + 1)
-        report("epoch", **line)
+        report("epoch", **line, eta_seconds=pace.tell((epoch + 1) * steps)["eta_seconds"])
     return history, done
 
 
-def train_epoch(settings: Settings, rank: Rank, epoch: int) -> Epoch:
-    """One pass of this rank over its shard, in step with all others."""
+def train_epoch(settings: Settings, rank: Rank, epoch: int, report: Report, pace: Pace) -> Epoch:
+    """One pass of this rank over its shard, in step with all others; a long one is told of while it goes on."""
     rank.model.train()
     number, plan, ranks = rank.communicator.rank, rank.plan, rank.communicator.size
     sent_before = wire.bytes_sent(rank.interface) if rank.interface else None
-    loss_sum, computing, started = 0.0, 0.0, time.perf_counter()
+    loss_sum, seen, computing, started = 0.0, 0, 0.0, time.perf_counter()
     for step, chosen in enumerate(schedule.batches(plan, number, settings.seed, epoch)):
         for group in rank.optimizer.param_groups:
             group["lr"] = schedule.learning_rate(
@@ -271,6 +273,19 @@ def train_epoch(settings: Settings, rank: Rank, epoch: int) -> Epoch:
         computing += time.perf_counter() - step_started
         rank.optimizer.step()
         loss_sum += float(loss.detach()) * len(chosen)
+        seen += len(chosen)
+        if pace.due() and step + 1 < plan.steps:
+            told = pace.tell(epoch * plan.steps + step + 1)
+            report(
+                "step",
+                epoch=epoch + 1,
+                epochs=settings.epochs,
+                step=step + 1,
+                steps=plan.steps,
+                loss=round(loss_sum / max(seen, 1), 6),  # of this rank's examples alone: nobody waits for a report
+                images_per_second=round(told["steps_per_second"] * sum(plan.shard_sizes) / plan.steps, 1),
+                eta_seconds=told["eta_seconds"],
+            )
     sent = wire.bytes_sent(rank.interface) - sent_before if rank.interface and sent_before is not None else None
     return Epoch(loss_sum, len(rank.train), computing, time.perf_counter() - started, sent)
 

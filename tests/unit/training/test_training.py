@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from edge_training import bundle, checkpoint, schedule, shards, train, wire
+from edge_training import bundle, checkpoint, progress, schedule, shards, train, wire
 from edge_training.communicator import Alone
 from edge_training.parameters import gradient_bytes, parameter_hash
+from edge_training.progress import Pace
 from edge_training.task import Examples, TaskError, check_task, load_task
 from edge_training.tasks.digits import Digits
 
@@ -56,6 +57,26 @@ def test_progress_is_one_line_per_event(trained: tuple[train.Settings, dict[str,
     events = [json.loads(line) for line in (chosen.folder / "progress.jsonl").read_text().splitlines()]
     assert [event["event"] for event in events] == ["start", *["epoch"] * chosen.epochs, "result"]
     assert set(events[1]) >= {"epoch", "epochs", "loss", "accuracy", "seconds", "images_per_second"}
+
+
+def test_a_pace_tells_when_a_line_is_due_and_what_is_left() -> None:
+    clock = iter([100.0, 105.0, 110.0, 112.0, 116.0])
+    pace = Pace(20, 60, clock=lambda: next(clock))
+    assert not pace.due()
+    assert pace.due()
+    assert pace.tell(24) == {"steps_per_second": 0.333, "eta_seconds": 108.0}
+    assert pace.tell(40) == {"steps_per_second": 4.0, "eta_seconds": 16.0}
+
+
+def test_long_epochs_are_told_of_while_they_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    chosen = settings(tmp_path, epochs=1)
+    train.run(chosen, Alone())
+    events = [json.loads(line) for line in (chosen.folder / "progress.jsonl").read_text().splitlines()]
+    steps = [event for event in events if event["event"] == "step"]
+    assert [event["step"] for event in steps] == list(range(1, steps[0]["steps"]))
+    assert all(event["loss"] > 0 and event["images_per_second"] > 0 for event in steps)
+    assert steps[-1]["eta_seconds"] < steps[0]["eta_seconds"]
 
 
 def test_the_bundle_answers_as_torch_does(trained: tuple[train.Settings, dict[str, Any]]) -> None:

@@ -44,10 +44,10 @@ def shown(monkeypatch):
     return lines
 
 
-def action(launcher, check_mode=False):
+def action(launcher, check_mode=False, **args):
     plugin = horovod_job.ActionModule.__new__(horovod_job.ActionModule)
     plugin._task = SimpleNamespace(
-        check_mode=check_mode, async_val=0, no_log=False, args={"name": "job", "timeout_seconds": 60}
+        check_mode=check_mode, async_val=0, no_log=False, args={"name": "job", "timeout_seconds": 60, **args}
     )
     plugin._execute_module = launcher.execute_module
     plugin._low_level_execute_command = launcher.command
@@ -85,6 +85,28 @@ def test_what_an_earlier_run_left_is_not_shown_again(shown):
     follow(launcher)
     assert [line for line in shown if "9.0" in line] == []
     assert "job: epoch 1 of 2: loss 0.5000, accuracy 0.9000, 1000 images/s" in shown
+
+
+def test_a_long_epoch_is_told_of_by_its_steps(shown):
+    step = dict(EPOCH, event="step", epoch=1, step=120, steps=400)
+    lines = [
+        dict(step, eta_seconds=3725.0),
+        dict(step, step=240, eta_seconds=130.4),
+        dict(EPOCH, epoch=1, eta_seconds=0.0),
+    ]
+    follow(Launcher([{"started": 1}, {"finished": 1, "changed": True}], [[], [START], [START, *lines]]))
+    assert shown[1:] == [
+        "job: epoch 1 of 2, step 120 of 400: loss 0.5000, 1000 images/s, 1 h 2 min left",
+        "job: epoch 1 of 2, step 240 of 400: loss 0.5000, 1000 images/s, 2 min 10 s left",
+        "job: epoch 1 of 2: loss 0.5000, accuracy 0.9000, 1000 images/s",
+    ]
+
+
+def test_each_line_is_kept_on_the_controller_once(shown, tmp_path):
+    file = tmp_path / "jobs" / "job.jsonl"
+    launcher = Launcher([{"started": 1}, {"finished": 1, "changed": True}], [[], [START], [START, NOTE]])
+    action(launcher, local_progress_file=str(file))._follow("j1.1", 60, {})
+    assert [json.loads(line) for line in file.read_text().splitlines()] == [START, NOTE]
 
 
 def test_a_failure_is_handed_on_with_its_message(shown):
