@@ -37,6 +37,13 @@ def save(folder: Path, checkpoint: Checkpoint, settings: dict[str, Any]) -> Path
     return path
 
 
+def clear(folder: Path) -> None:
+    """A training that begins anew leaves nothing behind that a later one of the same name could go on from."""
+    for path in _newest_first(folder):
+        path.unlink(missing_ok=True)
+    (folder / "whole").unlink(missing_ok=True)
+
+
 def mark(folder: Path, epoch: int) -> None:
     """Say on this device, whoever keeps it, that the checkpoint of so many epochs is whole.
 

@@ -179,7 +179,9 @@ def prepare(settings: Settings, communicator: Communicator) -> Rank:
     model = task.model()
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     found = None
-    if settings.resume and rank == 0:
+    if not settings.resume:
+        checkpoint.clear(settings.checkpoints_dir / settings.job)
+    elif rank == 0:
         found = checkpoint.latest(settings.checkpoints_dir / settings.job, settings.learning())
     if found is not None:
         model.load_state_dict(found.model)

@@ -126,6 +126,15 @@ def test_a_resumed_training_ends_where_an_unbroken_one_does(tmp_path: Path) -> N
     assert resumed["loss_first"] == unbroken["loss_first"]
 
 
+def test_a_training_that_begins_anew_leaves_no_checkpoint_of_the_one_before(tmp_path: Path) -> None:
+    """Cut in its first epoch it would be resumed as finished."""
+    train.run(settings(tmp_path, epochs=3), Alone())
+    train.run(settings(tmp_path, epochs=1), Alone())
+    folder = tmp_path / "checkpoints" / "unit"
+    assert sorted(path.name for path in folder.iterdir()) == ["epoch-0001.pt", "whole"]
+    assert (folder / "whole").read_text() == "1\n"
+
+
 def test_a_checkpoint_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
     state = checkpoint.Checkpoint(1, {}, {}, [])
     for epoch in (1, 2, 3):
