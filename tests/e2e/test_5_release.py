@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import tarfile
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,9 +44,8 @@ NEVER_HEALTHY = """\
 class Operator:
     """Who releases, from the site's work tree."""
 
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        self.site = lab.state / "site"
+    def __init__(self, lab: Lab, site: Path) -> None:
+        self.lab, self.site = lab, site
 
     def playbook(self, name: str, *argv: str) -> subprocess.CompletedProcess[str]:
         program = str(CHECKOUT / ".venv/bin/ansible-playbook")
@@ -136,7 +138,7 @@ def other_model(operator: Operator, first: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def operator(lab: Lab, first: dict[str, Any]) -> Operator:
-    return Operator(lab)
+    return Operator(lab, lab.state / "site")
 
 
 def test_a_device_that_converges_by_itself_waits_for_its_wave_and_serves_its_model_without_a_stop(
@@ -165,12 +167,21 @@ def test_a_device_that_converges_by_itself_waits_for_its_wave_and_serves_its_mod
     assert [(row["wave"], row["waves"], row["held"]) for row in (one, two)] == [(1, 2, False), (2, 2, True)]
 
 
-def test_the_same_command_goes_on_with_what_is_under_way(
-    operator: Operator, first: dict[str, Any], other_model: str
+def test_the_same_command_goes_on_with_what_is_under_way_and_a_second_operator_is_told_of_it(
+    operator: Operator, first: dict[str, Any], other_model: str, tmp_path: Path
 ) -> None:
     since = operator.git("rev-parse", "HEAD")
-    with asked(first["devices"]) as answers:
-        assert operator.release("2027.01", "-e", f"model_digest={other_model}").returncode == 0
+    second = Operator(operator.lab, tmp_path / "site")
+    shutil.copytree(operator.site, second.site, symlinks=True)
+    with asked(first["devices"]) as answers, ThreadPoolExecutor() as pool:
+        done = pool.submit(operator.release, "2027.01", "-e", f"model_digest={other_model}")
+        while not second.subjects(since) and not done.done():
+            time.sleep(0.5)
+        refused = second.release("2027.05")
+        assert done.result().returncode == 0
+    assert refused.returncode == 2
+    assert "somebody released meanwhile" in " ".join(refused.stdout.split())
+    assert second.git("status", "--porcelain") == ""
     assert set(answers["nuc-001"]) == {other_model}
     assert set(answers["nuc-002"]) == {first["model_digest"], other_model}
     assert operator.subjects(since) == [
