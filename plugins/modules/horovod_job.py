@@ -95,6 +95,18 @@ options:
     description: The training is ended, on all workers, when it takes longer.
     type: int
     default: 3600
+  max_restarts:
+    description:
+      - How often a training that lost a rank, a device or a link goes on by itself, from its last checkpoint and with
+        the workers that still answer. The launcher must be one of them. The learning rate is that of their number, and
+        the examples are shared among them anew where all devices have the same ones.
+      - What a rank says of a fault of its own, such as one in the user's task, ends the training at once.
+    type: int
+    default: 3
+  min_workers:
+    description: With fewer workers it does not go on.
+    type: int
+    default: 1
   container:
     description: Name of the worker container on the launcher.
     type: str
@@ -211,6 +223,14 @@ result:
     wire_bytes_per_step_measured:
       description: The same as the kernel counted it on the network interface, headers included; null if not known.
       type: int
+    restarts:
+      description: Each time that the training went on; why, after how many seconds, and with which workers.
+      type: list
+      elements: dict
+    lost_workers:
+      description: Workers that were there at the start and not at the end.
+      type: list
+      elements: str
     model_digest:
       description: C(sha256:...) of the model's bundle.
       type: str
@@ -282,18 +302,26 @@ MANY_HOSTS = 64
 MEMORY_PER_RANK = 320 * 1024 * 1024
 DISK_PER_WORKER = 256 * 1024 * 1024
 CLOCK_TOLERANCE_SECONDS = 5.0
+# A worker that does not answer for so long is not waited for.
+SURVIVOR_SECONDS = 12
 SPEC_FIELDS = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed", "workers", "image_digest")
 
 ALREADY_RUNNING = 75
 TIMED_OUT = 124
-# The lock is the shell's alone (9>&-): ranks that outlive mpirun must not hold it.
+CANNOT_WRITE = 73
+# The lock is the shell's alone (9>&-): ranks that outlive mpirun must not hold it. A note is that of a restart, which
+# goes on with the files of the start.
 RUN_SCRIPT = r"""
-folder=$1 spec=$2 seconds=$3; shift 3
+folder=$1 log=$2 spec=$3 note=$4 seconds=$5; shift 5
 mkdir -p "$folder" && exec 9>"$folder/lock" || exit 73
 flock --nonblock 9 || exit 75
-rm -f "$folder/result.json" "$folder/progress.jsonl"
-printf '%s\n' "$spec" >"$folder/spec.json" || exit 73
-timeout --kill-after=15 "$seconds" "$@" >"$folder/mpirun.log" 2>&1 </dev/null 9>&-
+if [ -n "$note" ]; then
+  printf '%s\n' "$note" >>"$folder/progress.jsonl" || exit 73
+else
+  rm -f "$folder/result.json" "$folder/progress.jsonl"
+  printf '%s\n' "$spec" >"$folder/spec.json" || exit 73
+fi
+timeout --kill-after=15 "$seconds" "$@" >"$log" 2>&1 </dev/null 9>&-
 """
 # The file has its name only when it is whole.
 CHECK_SCRIPT = r"""
@@ -395,7 +423,9 @@ def request_findings(params):
             "task_digest: %s is part of the image, and its digest is the image's; leave task_digest out"
             % params["task"]
         )
-    for field in ("epochs", "batch_size", "learning_rate", "timeout_seconds"):
+    if params["max_restarts"] < 0:
+        findings.append("max_restarts: %d: must be 0 or more" % params["max_restarts"])
+    for field in ("epochs", "batch_size", "learning_rate", "timeout_seconds", "min_workers"):
         if params[field] <= 0:
             findings.append("%s: %s: must be greater than 0" % (field, params[field]))
     try:
@@ -534,15 +564,11 @@ def explain_failure(log, workers):
     owners = rank_owners(workers)
     by_address = {worker["address"]: worker["name"] for worker in workers}
 
-    for line in log.splitlines():
-        if line.startswith("{") and '"event": "error"' in line:
-            try:
-                said = json.loads(line)
-            except ValueError:
-                continue
-            found = re.match(r"rank (\d+) ", said.get("where", ""))
-            name = owners.get(int(found.group(1))) if found else None
-            return "%s (%s) says: %s" % (said.get("where"), name or "unknown", said.get("message")), name
+    said = complaint(log)
+    if said and said.get("cause") != "ring":
+        found = re.match(r"rank (\d+) ", said.get("where", ""))
+        name = owners.get(int(found.group(1))) if found else None
+        return "%s (%s) says: %s" % (said.get("where"), name or "unknown", said.get("message")), name
     text = " ".join(log.split())
     found = re.search(r"process rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+)(?: \(([^)]*)\))?", text)
     if found:
@@ -567,8 +593,28 @@ def explain_failure(log, workers):
     if found:
         name = by_address.get(found.group(1))
         return "no SSH connection to %s" % (name or found.group(1)), name
+    if said:
+        return "%s noticed that another rank is gone: %s" % (said.get("where"), said.get("message")), None
     last = [line.strip() for line in log.splitlines() if line.strip(" -")][-3:]
     return "mpirun's last words: %s" % (" / ".join(last) or "none"), None
+
+
+def complaint(log):
+    """What a rank said of its end, if one did; one that only noticed another's counts less."""
+    told = []
+    for line in log.splitlines():
+        if line.startswith("{") and '"event": "error"' in line:
+            try:
+                told.append(json.loads(line))
+            except ValueError:
+                continue
+    return next((one for one in told if one.get("cause") != "ring"), told[0] if told else None)
+
+
+def is_lost_rank(log):
+    """Whether it ended because a rank or a device is gone; what a rank says of its own fault it would say again."""
+    said = complaint(log)
+    return said is None or said.get("cause") == "ring"
 
 
 def rank_owners(workers):
@@ -759,44 +805,87 @@ class Job(object):
             self.fail("job %s cannot start:\n- %s" % (self.params["name"], "\n- ".join(findings)), findings=findings)
 
     def train(self, command):
-        seconds = self.params["timeout_seconds"]
-        handle = self.launcher.start(
-            ["sh", "-c", RUN_SCRIPT, "horovod_job", self.folder, json.dumps(self.spec), str(seconds), *command]
-        )
-        status, passed = self.wait_for(handle, seconds + 60)
+        """The result and the progress, by as many runs as it takes: each goes on from the last checkpoint."""
+        started, workers, note, restarts = time.monotonic(), self.params["workers"], "", []
+        while True:
+            log = self.always["log"] if not restarts else "%s/mpirun-%d.log" % (self.folder, len(restarts))
+            seconds = max(1, int(self.params["timeout_seconds"] - (time.monotonic() - started)))
+            status, result = self.ranks(command, log, note, seconds)
+            passed = time.monotonic() - started
+            progress = progress_lines(self.launcher.read(self.folder + "/progress.jsonl") or "")
+            if result is not None:
+                left = [worker["name"] for worker in workers]
+                lost = [worker["name"] for worker in self.params["workers"] if worker["name"] not in left]
+                return dict(result, restarts=restarts, lost_workers=lost), progress
+            said = self.launcher.read(log) or ""
+            is_over = status in (None, TIMED_OUT, CANNOT_WRITE) or passed >= self.params["timeout_seconds"]
+            if is_over or not is_lost_rank(said) or len(restarts) >= self.params["max_restarts"]:
+                self.training_failed(status, passed, progress, said, log, workers)
+            reason, lost = explain_failure(said, workers)
+            workers = self.survivors(workers)
+            names = [worker["name"] for worker in workers]
+            if len(workers) < self.params["min_workers"]:
+                self.fail(
+                    "job %s does not go on: %s. Left are %s, fewer than min_workers (%d). %s"
+                    % (
+                        self.params["name"],
+                        reason,
+                        ", ".join(names) or "none",
+                        self.params["min_workers"],
+                        last_progress(progress).capitalize(),
+                    ),
+                    lost_worker=lost,
+                    progress=progress,
+                    rc=status,
+                )
+            restarts.append({"reason": reason, "seconds": round(passed, 1), "workers": names})
+            note = "%s; going on with %d of %d workers from the last checkpoint" % (
+                reason,
+                len(names),
+                len(self.params["workers"]),
+            )
+            command = mpirun_command(dict(self.params, workers=workers, resume=True, force=False))
+
+    def ranks(self, command, log, note, seconds):
+        """(exit status of mpirun, or None if it did not end; result of the training, or None)"""
+        line = json.dumps({"event": "note", "text": note}) if note else ""
+        script = ["sh", "-c", RUN_SCRIPT, "horovod_job", self.folder, log, json.dumps(self.spec), line, str(seconds)]
+        status, _passed = self.wait_for(self.launcher.start(script + command), seconds + 60)
         if status == ALREADY_RUNNING:
             self.fail("job %s is running already; wait for it, or give this one another name" % self.params["name"])
-        progress = progress_lines(self.launcher.read(self.folder + "/progress.jsonl") or "")
-        result = self.launcher.read_json(self.folder + "/result.json")
-        if status != 0 or result is None:
-            self.training_failed(status, passed, progress)
-        return result, progress
+        return status, self.launcher.read_json(self.folder + "/result.json") if status == 0 else None
 
-    def training_failed(self, status, seconds, progress):
-        """Leave no rank behind, and say who was lost and how far it came."""
+    def survivors(self, workers):
+        """Those that answer, with no rank of the job left on them. The launcher is one: it has the checkpoints."""
+        request = {"workers": workers, "ssh_port": self.params["ssh_port"], "timeout_seconds": SURVIVOR_SECONDS}
+        _status, out, err = self.launcher.call(["python", "-m", "edge_training.probe", "all", json.dumps(request)])
+        try:
+            answers = json.loads(out)["workers"]
+        except (ValueError, KeyError):
+            self.fail("container %s does not say which workers are left: %s" % (self.launcher.name, err.strip()[-500:]))
+        left = [worker for worker, answer in zip(workers, answers, strict=True) if "facts" in answer]
+        self.stop_ranks(left)
+        return left
+
+    def stop_ranks(self, workers):
         stop = ["python", "-m", "edge_training.stop", "--job", self.params["name"]]
         stop += ["--ssh-port", str(self.params["ssh_port"])]
-        for worker in self.params["workers"]:
+        for worker in workers:
             stop += ["--address", worker["address"]]
         self.launcher.call(stop)
+
+    def training_failed(self, status, seconds, progress, said, log, workers):
+        """Leave no rank behind, and say who was lost and how far it came."""
+        self.stop_ranks(workers)
         if status is None or status == TIMED_OUT or seconds >= self.params["timeout_seconds"]:
             reason, lost = "it took longer than timeout_seconds (%d)" % self.params["timeout_seconds"], None
-        elif status == 73:
+        elif status == CANNOT_WRITE:
             reason, lost = "cannot write to %s; it must belong to uid 8470" % self.folder, None
         else:
-            reason, lost = explain_failure(
-                self.launcher.read(self.folder + "/mpirun.log") or "", self.params["workers"]
-            )
+            reason, lost = explain_failure(said, workers)
         self.fail(
             "job %s failed after %.0f s: %s. %s. Log: %s (in container %s and on this device)"
-            % (
-                self.params["name"],
-                seconds,
-                reason,
-                last_progress(progress).capitalize(),
-                self.always["log"],
-                self.launcher.name,
-            ),
+            % (self.params["name"], seconds, reason, last_progress(progress).capitalize(), log, self.launcher.name),
             lost_worker=lost,
             progress=progress,
             rc=status,
@@ -829,6 +918,8 @@ def main():
             "timeout_seconds": {"type": "int", "default": 3600},
             "container": {"type": "str", "default": "edge-worker"},
             "state_dir": {"type": "path", "default": "/var/lib/edge/state"},
+            "max_restarts": {"type": "int", "default": 3},
+            "min_workers": {"type": "int", "default": 1},
             "resume": {"type": "bool", "default": True},
             "force": {"type": "bool", "default": False},
             # The action plugin's.

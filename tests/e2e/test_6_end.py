@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,36 @@ from tests.e2e.rack import (
     inventory,
     remains,
 )
+
+
+def test_a_training_that_loses_a_worker_goes_on_with_the_others(lab: Lab, first: dict[str, Any]) -> None:
+    """Its container is killed, with the rank in it, after the first epochs."""
+    before = set(lab.state.glob("jobs/*"))
+
+    def begun() -> list[Path]:
+        return [one.parent for one in lab.state.glob("jobs/*/progress.jsonl") if one.parent not in before]
+
+    command = ("playbooks/train.yml", "-e", "train_epochs=60", "-e", "train_seed=7")
+    with ThreadPoolExecutor() as pool:
+        training = pool.submit(lab.playbook, *command)
+        while not any("epoch" in (one / "progress.jsonl").read_text() for one in begun()):
+            assert not training.done(), training.result().stdout
+            time.sleep(0.2)
+        lab.inside("nuc-002", "docker", "kill", "edge-worker")
+        done = training.result()
+    assert done.returncode == 0
+    (folder,) = set(lab.state.glob("jobs/*")) - before
+    result = json.loads((folder / "job.json").read_text())["result"]
+    assert (result["ranks"], result["lost_workers"]) == (1, ["nuc-002"])
+    assert [one["workers"] for one in result["restarts"]] == [["nuc-001"]]
+    assert result["accuracy"] >= 0.93
+    told = [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
+    epochs = [one["epoch"] for one in told if one["event"] == "epoch"]
+    assert epochs == sorted(set(epochs))  # none was trained twice
+    assert epochs[-1] == 60
+    assert any("going on with 1 of 2 workers" in one["text"] for one in told if one["event"] == "note")
+    for name in ("nuc-001", "nuc-002"):
+        assert lab.inside(name, "docker", "ps", "--all", "--quiet", "--filter", "name=edge-worker") == ""
 
 
 def test_a_retired_device_is_wiped_and_forgotten(lab: Lab, first: dict[str, Any]) -> None:

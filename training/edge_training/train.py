@@ -434,6 +434,11 @@ def complaint(error: Exception, settings: Settings | None) -> str:
     return str(error) if foreseen else said(error)
 
 
+def cause(error: Exception) -> str:
+    """`ring` where this rank only noticed that another one is gone; `rank` where the fault is its own."""
+    return "ring" if type(error).__name__ == "HorovodInternalError" else "rank"
+
+
 def main() -> int:
     """Exit status 0, or 1 with one line that says what to mend."""
     where = f"rank {os.environ.get('OMPI_COMM_WORLD_RANK', '0')} on {host_name()}"
@@ -444,7 +449,8 @@ def main() -> int:
         run(settings, connect())
     except Exception as error:  # noqa: BLE001  a user's task may raise anything
         message = complaint(error, settings)
-        print(json.dumps({"event": "error", "where": where, "message": message}), file=sys.stderr, flush=True)
+        said = {"event": "error", "where": where, "message": message, "cause": cause(error)}
+        print(json.dumps(said), file=sys.stderr, flush=True)
         # Not sys.exit: Horovod's goodbye at exit would wait for ranks that still train.
         os._exit(1)
     return 0

@@ -29,6 +29,8 @@ def params(**changes: Any) -> dict[str, Any]:
         "seed": 1,
         "image_digest": None,
         "timeout_seconds": 60,
+        "max_restarts": 3,
+        "min_workers": 1,
         "container": "edge-worker",
         "state_dir": "/var/lib/edge/state",
         "resume": True,
@@ -194,6 +196,108 @@ def test_a_lost_rank_is_named(log: str, sentence: str, worker: str | None) -> No
     found = horovod_job.explain_failure(log, WORKERS)
     assert sentence in found[0]
     assert found[1] == worker
+
+
+RING = TOLD.replace('"}', '", "cause": "ring"}').replace("data-dir: cannot write", "Connection reset by peer")
+
+
+@pytest.mark.parametrize(
+    ("log", "goes_on", "sentence"),
+    [
+        (KILLED, True, "rank 2 on nuc-03 ended by signal 9"),
+        (CUT_OFF, True, "the connection to nuc-02 was lost"),
+        (RING + KILLED, True, "rank 2 on nuc-03 ended by signal 9"),
+        (RING, True, "rank 0 on nuc-01 ended with status 1"),
+        (RING.partition("\n")[0], True, "rank 1 on host-2 noticed that another rank is gone: Connection reset by peer"),
+        (RING + TOLD, False, "rank 1 on host-2 (nuc-02) says: data-dir: cannot write"),
+        (TOLD, False, "rank 1 on host-2 (nuc-02) says: data-dir: cannot write"),
+    ],
+)
+def test_what_a_rank_says_of_its_own_fault_is_told_from_what_it_noticed(log: str, goes_on: bool, sentence: str) -> None:
+    assert horovod_job.is_lost_rank(log) is goes_on
+    assert sentence in horovod_job.explain_failure(log, WORKERS)[0]
+
+
+class FailedError(Exception):
+    """What fail_json says."""
+
+
+class Container:
+    """A launcher: each run ends as it is told, and these workers answer afterwards."""
+
+    def __init__(self, runs: list[tuple[int, str]], answering: list[list[str]]) -> None:
+        self.runs, self.answering, self.started, self.stopped = runs, answering, [], []  # type: ignore[var-annotated]
+        self.name, self.files = "edge-worker", {}  # type: ignore[var-annotated]
+
+    def start(self, command: list[str]) -> str:
+        self.started.append(command)
+        return "run"
+
+    def finished(self, _handle: str) -> int:
+        status, said = self.runs.pop(0)
+        self.files[self.started[-1][5]] = said
+        return status
+
+    def call(self, command: list[str]) -> tuple[int, str, str]:
+        if "edge_training.stop" in command:
+            self.stopped.append([word for word in command if word.startswith("10.")])
+            return 0, "0", ""
+        asked = json.loads(command[-1])["workers"]
+        names = self.answering.pop(0)
+        return 0, json.dumps({"workers": [{"facts": {}} if one["name"] in names else {} for one in asked]}), ""
+
+    def read(self, path: str) -> str | None:
+        return self.files.get(path)
+
+    def read_json(self, path: str) -> Any:
+        return {"ranks": 2} if path.endswith("result.json") else None
+
+
+def job(container: Container, **changes: Any) -> horovod_job.Job:
+    def fail_json(msg: str, **fields: Any) -> None:
+        raise FailedError(msg)
+
+    made = horovod_job.Job.__new__(horovod_job.Job)
+    made.module = type("Module", (), {"fail_json": staticmethod(fail_json)})
+    made.params, made.launcher = params(**changes), container
+    made.spec, made.folder = {}, "/jobs/digits-1"
+    made.always = {"log": "/jobs/digits-1/mpirun.log"}
+    return made
+
+
+def test_a_training_goes_on_with_the_workers_that_are_left() -> None:
+    container = Container([(1, CUT_OFF), (137, KILLED), (0, "")], [["nuc-01", "nuc-03"], ["nuc-01", "nuc-03"]])
+    result, _progress = job(container, force=True).train(["mpirun", "first"])
+    assert [one["workers"] for one in result["restarts"]] == [["nuc-01", "nuc-03"]] * 2
+    assert "the connection to nuc-02 was lost" in result["restarts"][0]["reason"]
+    assert result["lost_workers"] == ["nuc-02"]
+    first, second, _third = container.started
+    assert first[7] == ""
+    assert json.loads(second[7])["text"].endswith("; going on with 2 of 3 workers from the last checkpoint")
+    assert second[second.index("-H") + 1] == "10.10.0.1:1,10.10.0.3:1"
+    assert second[-1] == "--resume"
+    assert [command[5] for command in container.started] == [
+        f"/jobs/digits-1/mpirun{number}.log" for number in ("", "-1", "-2")
+    ]
+    assert container.stopped == [["10.10.0.1", "10.10.0.3"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("runs", "changes", "message"),
+    [
+        ([(1, TOLD)], {}, "says: data-dir: cannot write"),
+        ([(1, CUT_OFF)], {"max_restarts": 0}, "the connection to nuc-02 was lost"),
+        ([(1, CUT_OFF), (1, CUT_OFF)], {"max_restarts": 1}, "Log: /jobs/digits-1/mpirun-1.log"),
+        ([(1, CUT_OFF)], {"min_workers": 3}, "Left are nuc-01, nuc-03, fewer than min_workers (3)"),
+        ([(124, CUT_OFF)], {}, "it took longer than timeout_seconds"),
+    ],
+)
+def test_what_does_not_go_on_says_why(runs: list[tuple[int, str]], changes: dict[str, Any], message: str) -> None:
+    container = Container(runs, [["nuc-01", "nuc-03"]] * 2)
+    with pytest.raises(FailedError) as failed:
+        job(container, **changes).train(["mpirun"])
+    assert message in str(failed.value)
+    assert container.stopped
 
 
 def test_ranks_fill_slots_in_order() -> None:
