@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.edge.rack.plugins.plugin_utils.live_progress import LiveProgress
+from ansible_collections.edge.rack.plugins.plugin_utils.live_progress import LiveProgress, display
 
 DEFAULT_TIMEOUT_SECONDS = 3600
 DEFAULT_STATE_DIR = "/var/lib/edge/state"
@@ -18,12 +18,19 @@ DEFAULT_STATE_DIR = "/var/lib/edge/state"
 class ActionModule(LiveProgress):
     """The progress file is the job's, on the launcher; each line of it goes to a file on the controller, too."""
 
+    _cannot_keep = False
+
     def keep(self, line):
         path = self._task.args.get("local_progress_file")
-        if path:
+        if not path or self._cannot_keep:
+            return
+        try:
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             with open(path, "a", encoding="utf-8") as file:
                 file.write(line + "\n")
+        except OSError as error:  # a full disk here is no reason to end a training there
+            self._cannot_keep = True
+            display.warning("local_progress_file: %s: %s; its lines are not kept" % (path, error.strerror))
 
     def timeout_seconds(self):
         return int(self._task.args.get("timeout_seconds") or DEFAULT_TIMEOUT_SECONDS)

@@ -818,7 +818,7 @@ class Job(object):
                 lost = [worker["name"] for worker in self.params["workers"] if worker["name"] not in left]
                 return dict(result, restarts=restarts, lost_workers=lost), progress
             said = self.launcher.read(log) or ""
-            is_over = status in (None, TIMED_OUT, CANNOT_WRITE) or passed >= self.params["timeout_seconds"]
+            is_over = status in (None, 0, TIMED_OUT, CANNOT_WRITE) or passed >= self.params["timeout_seconds"]
             if is_over or not is_lost_rank(said) or len(restarts) >= self.params["max_restarts"]:
                 self.training_failed(status, passed, progress, said, log, workers)
             reason, lost = explain_failure(said, workers)
@@ -865,7 +865,7 @@ class Job(object):
             self.fail("container %s does not say which workers are left: %s" % (self.launcher.name, err.strip()[-500:]))
         left = [worker for worker, answer in zip(workers, answers, strict=True) if "facts" in answer]
         self.stop_ranks(left)
-        return left
+        return left if workers[0] in left else []
 
     def stop_ranks(self, workers):
         stop = ["python", "-m", "edge_training.stop", "--job", self.params["name"]]

@@ -105,7 +105,7 @@ class LiveProgress(ActionBase):
     def _show(self, line):
         try:
             text = self.text_of(json.loads(line))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, ArithmeticError):
             return
         if text and not self._task.no_log:
             display.display(text)

@@ -47,7 +47,7 @@ serves() { cat /tmp/model 2>/dev/null || sed "$told" /serving/model.json; }"""
 READY = f'{SERVES}\ntest "$HEALTH" = good && ! test -e "/models/$(serves).tar.broken"'
 ACTIVATE = """model=${1#sha256:}
 test -e "/models/$model.tar.lost" && exit 2
-if test -e "/models/$model.tar.broken"; then echo "$1: sample 0 is class 1 here"; exit 1; fi
+if test -e "/models/$model.tar.broken"; then echo "$1: sample 0 is class 1 here"; exit 3; fi
 echo "$model" > /tmp/model"""
 # What the images are made of; one never becomes healthy.
 IMAGES = {"old": "good", "new": "good", "bad": "bad"}

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,10 @@ from edge_commit.errors import CommitError  # isort: skip
 
 FIRST, SECOND = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 DEFER = {"container": WORKER, "max_seconds": 3600, "then": "wait"}
-STEPS = ["write model.json", "POST exec", "POST start", "write model.json"]
+STEPS = ["write model.json", "POST exec", "POST start", "write model.json", "write edge-predictor.json"]
+SERVED = 4
+REPLACEMENT = 13
+COMMITTED = 9
 
 
 class Models:
@@ -42,8 +47,8 @@ class Models:
     def apply(self, model: str, image: str = "old", **more: Any) -> swap.Result:
         return self.device.apply(image, **self.wanted(model), **more)
 
-    def cut(self, step: int, model: str) -> None:
-        self.device.cut(step, "old", **self.wanted(model))
+    def cut(self, step: int, model: str, image: str = "old") -> None:
+        self.device.cut(step, image, **self.wanted(model))
 
     def told(self) -> dict[str, str]:
         return dict(json.loads(self.file.read_text()))
@@ -173,26 +178,91 @@ def test_a_cut_leaves_one_model_and_the_next_run_ends_it(models: Models, step: i
         assert models.device.is_healthy()
         assert models.served() == models.told()["digest"]
     models.device.recover()
-    assert models.told()["digest"] == (SECOND if step == len(STEPS) else FIRST)
+    assert models.told()["digest"] == (SECOND if step >= SERVED else FIRST)
     assert not models.apply(SECOND).failed
     assert (models.told(), models.served()) == ({"digest": SECOND}, SECOND)
     assert models.device.containers() == {NAME: "old"}
 
 
-def test_a_full_disk_leaves_the_model_before(models: Models) -> None:
+def test_a_replacement_with_a_model_has_so_many_steps(models: Models) -> None:
     models.apply(FIRST)
-    folder = models.file.parent
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=2", "tmpfs", str(folder)]
-    kept = models.file.read_text()
-    subprocess.run(mount, check=True)
+    done: list[str] = []
+    with steps.told(done.append):
+        models.apply(SECOND, image="new")
+    assert len(done) == REPLACEMENT - 1
+    assert done[COMMITTED - 1] == "write edge-predictor.json"
+
+
+@pytest.mark.parametrize("step", range(1, REPLACEMENT))
+def test_a_cut_leaves_the_old_one_with_its_model_or_the_new_one_with_its_own(models: Models, step: int) -> None:
+    models.apply(FIRST)
+    models.cut(step, SECOND, "new")
+    models.device.recover()
+    image, model = ("new", SECOND) if step >= COMMITTED else ("old", FIRST)
+    assert models.device.containers() == {NAME: image}
+    assert models.device.is_healthy()
+    assert (models.told(), models.served()) == ({"digest": model}, model)
+
+
+@contextmanager
+def no_room(models: Models, others: int = 0) -> Iterator[None]:
+    """For more than so many files beside the one that says what is served."""
+    folder, kept = models.file.parent, models.file.read_text()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=4k,nr_inodes={2 + others}", "tmpfs", str(folder)], check=True)
     try:
         models.file.write_text(kept)
-        with pytest.raises(CommitError, match=r"model\.json cannot be written: No space left on device"):
-            models.apply(SECOND)
+        yield
         assert models.file.read_text() == kept
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_leaves_the_model_before(models: Models) -> None:
+    models.apply(FIRST)
+    with no_room(models), pytest.raises(CommitError, match=r"model\.json cannot be written: No space left on device"):
+        models.apply(SECOND)
     assert models.served() == FIRST
+
+
+def test_a_full_disk_leaves_the_container_before_and_it_runs(models: Models) -> None:
+    models.apply(FIRST)
+    with no_room(models), pytest.raises(CommitError, match=r"model\.json\.before cannot be made"):
+        models.apply(SECOND, image="new")
+    with no_room(models, others=1):
+        result = models.apply(SECOND, image="new")
+        assert (result.action, result.failed) == ("rolled back", True)
+        assert "No space left on device" in result.msg
+        assert models.device.containers() == {NAME: "old"}
+        assert models.device.is_healthy()
+
+
+def test_a_model_that_was_refused_is_not_tried_again_unless_it_is_asked_for(models: Models) -> None:
+    models.apply(FIRST)
+    mark = models.mark(SECOND, "broken")
+    assert models.apply(SECOND).failed
+    assert "sample 0 is class 1 here" in models.device.journal()["reason"]
+    mark.unlink()
+    again = models.apply(SECOND, retry_failed=False)
+    assert (again.action, again.failed) == ("none", True)
+    assert "retry_failed is false" in again.msg
+    assert models.apply(SECOND).action == "activated"
+    assert models.device.journal()["state"] == "done"
+
+
+def test_the_image_to_go_back_to_is_known_after_another_model(models: Models) -> None:
+    models.apply(FIRST)
+    models.apply(FIRST, image="new")
+    models.apply(SECOND, image="new")
+    assert models.device.journal()["old"]["digest"] == models.device.images["old"].partition("@")[2]
+
+
+def test_who_serves_may_read_what_to_serve_whatever_the_umask(models: Models) -> None:
+    before = os.umask(0o077)
+    try:
+        models.apply(FIRST)
+    finally:
+        os.umask(before)
+    assert (models.file.parent.stat().st_mode & 0o777, models.file.stat().st_mode & 0o777) == (0o755, 0o644)
 
 
 @pytest.mark.parametrize(

@@ -235,9 +235,11 @@ def test_a_clock_that_is_wrong_by_a_year_ends_no_deferral(
     mark = tmp_path / "digits-1/whole"
     mark.parent.mkdir()
     mark.touch()
+    os.utime(mark, (time.time() - YEAR / 2,) * 2)  # a checkpoint of half a year ago is none to come either
     right = time.time
     monkeypatch.setattr(time, "time", lambda: right() + wrong)
-    os.utime(mark, (time.time(),) * 2)
+    if wrong > 0:
+        os.utime(mark, (time.time(),) * 2)
     assert device.apply("new", defer=checkpoints).action == "deferred"
     monkeypatch.setattr(time, "time", right)
     result = device.apply("new", defer=checkpoints)

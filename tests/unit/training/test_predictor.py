@@ -266,7 +266,7 @@ def test_a_model_takes_anothers_place_and_one_that_is_refused_does_not(tmp_path:
             ("sha256:" + "0" * 1000, "limit"),
         ):
             done = activate(first, digest)
-            assert done.returncode == 1
+            assert done.returncode == 3
             assert reason in done.stderr
             assert client.get("/healthz").json()["model_digest"] == second
 
@@ -386,7 +386,7 @@ def test_a_graph_of_another_shape_than_its_manifest_is_refused(tmp_path: Path) -
         digest, _path = bundle.write(tmp_path, bundle.pack(given, onnx, [bundle.Sample([0] * shape[0], 1, 1)]))
         with TestClient(create_app(settings)) as client:
             done = activate(settings, digest)
-            assert (done.returncode, reason in done.stderr) == (1, True), done.stderr
+            assert (done.returncode, reason in done.stderr) == (3, True), done.stderr
             assert client.get("/healthz").json()["model_digest"] == digest_of(settings)
 
 

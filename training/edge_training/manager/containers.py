@@ -50,11 +50,11 @@ def predictor(settings: Settings, image: str, model: str, patient: bool = True) 
         image=image,
         options={
             "published_ports": [f"{settings.device_address}:{settings.predictor_port}:8480"],
-            "env": {"EDGE_PREDICTOR_RIGHT_SHARE": str(settings.predictor_right_share)},
+            "env": {"EDGE_PREDICTOR_RIGHT_SHARE": settings.predictor_right_share},
             "volumes": [f"{settings.models_dir}:/models:ro", f"{settings.serving_file.parent}:/serving:ro"],
             "tmpfs": ["/tmp"],  # noqa: S108
             "restart_policy": "unless-stopped",
-            **_confined(settings, settings.predictor, start_period_seconds=10),
+            **_confined(settings, settings.predictor, start_period_seconds=10.0),
         },
         health_deadline_seconds=settings.ready_seconds,
         defer=defer if patient else {},
@@ -82,7 +82,7 @@ def worker(settings: Settings, image: str, job: str) -> Wanted:
             "tmpfs": ["/tmp", "/run"],  # noqa: S108
             "init": True,
             "labels": {JOB: job},
-            **_confined(settings, settings.worker, start_period_seconds=5),
+            **_confined(settings, settings.worker, start_period_seconds=5.0),
         },
         health_deadline_seconds=settings.ready_seconds,
     )
@@ -100,7 +100,7 @@ def _confined(settings: Settings, limits: Limits, start_period_seconds: float) -
         "healthcheck": {
             "test": ["CMD", "ready"],
             "interval_seconds": settings.health_interval_seconds,
-            "timeout_seconds": 5,
+            "timeout_seconds": 5.0,
             "start_period_seconds": start_period_seconds,
         },
     }

@@ -29,9 +29,9 @@ class Settings:
     port: int = 8470
     predictor_port: int = 8480
     worker_ssh_port: int = 2222
-    predictor_right_share: float = 0.8
+    predictor_right_share: str = "0.8"  # as it was given: a container that was made with 1.0 is not one with 1
     ready_seconds: float = 60
-    health_interval_seconds: float = 10
+    health_interval_seconds: float = 10.0
     config_dir: Path = Path("/etc/edge-manager")
     root: Path = Path("/var/lib/edge")
     keys_dir: Path = Path("/run/edge-jobs")
@@ -78,6 +78,10 @@ class Settings:
                 raise SystemExit(f"{name}={given!r} must be a number greater than 0")
             return value
 
+        def share(name: str, default: str) -> str:
+            number(name, default)
+            return text(name, default)
+
         def limits(kind: str, memory: str | None, cpus: str | None, pids: str) -> Limits:
             name = f"EDGE_{kind}_MEMORY"
             amount = text(name, memory)
@@ -92,7 +96,7 @@ class Settings:
             address=text("EDGE_MANAGER_ADDRESS", cls.address),
             port=int(number("EDGE_MANAGER_PORT", str(cls.port))),
             predictor_port=int(number("EDGE_PREDICTOR_PORT", str(cls.predictor_port))),
-            predictor_right_share=number("EDGE_PREDICTOR_RIGHT_SHARE", str(cls.predictor_right_share)),
+            predictor_right_share=share("EDGE_PREDICTOR_RIGHT_SHARE", cls.predictor_right_share),
             worker_ssh_port=int(number("EDGE_WORKER_SSH_PORT", str(cls.worker_ssh_port))),
             ready_seconds=number("EDGE_READY_SECONDS", str(cls.ready_seconds)),
             health_interval_seconds=number("EDGE_HEALTH_INTERVAL_SECONDS", str(cls.health_interval_seconds)),

@@ -45,7 +45,12 @@ class Serving:
             BundleError: it is missing, damaged, or answers wrongly; the one before goes on.
         """
         async with self._turn:
-            self.model = await run_sync(load, self._settings, digest)
+            try:
+                self.model = await run_sync(load, self._settings, digest)
+            except BundleError:
+                raise
+            except Exception as error:  # whoever made the bundle may have put anything into it
+                raise BundleError(f"{digest}: it cannot be loaded: {error!r}; export the model again") from error
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:

@@ -137,7 +137,7 @@ def _asked(call: Callable[[], T]) -> T:
         return call()
     except docker.errors.APIError as error:
         raise CommitError(f"the Docker Engine refuses: {error.explanation or error}") from error
-    except requests.RequestException as error:
+    except OSError as error:  # requests' errors are some, too
         raise EngineAwayError(f"the Docker Engine went away: {error}") from error
     except (docker.errors.DockerException, TypeError, ValueError) as error:
         raise CommitError(f"no container can be made of these options: {error}") from error

@@ -10,7 +10,7 @@ import fcntl
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,12 @@ OPEN, COMMITTED, DONE, ROLLED_BACK = "open", "committed", "done", "rolled back"
 
 @dataclass(frozen=True)
 class Old:
-    """The container that is to be replaced. `restart` is the engine's RestartPolicy, `model` what it began with."""
+    """The container that is to be replaced. `restart` is the engine's RestartPolicy."""
 
     id: str
     digest: str
     running: bool
     restart: dict[str, Any]
-    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,9 @@ class Folder:
         file = self.path / f"{name}.json"
         try:
             given = json.loads(file.read_text())
-            return Journal(**{**given, "old": Old(**given["old"]) if given["old"] else None})
+            # A newer edge-commit may have written more.
+            known = {one.name: given[one.name] for one in fields(Journal) if one.name in given}
+            return Journal(**{**known, "old": Old(**given["old"]) if given["old"] else None})
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from . import selection
 from .engine import Engine
 from .journal import COMMITTED, DONE, OPEN, ROLLED_BACK, Folder, Journal, now
-from .selection import Selection
 
 
 def end(engine: Engine, folder: Folder, journal: Journal, reason: str) -> Journal:
@@ -27,16 +27,20 @@ def roll_back(engine: Engine, folder: Folder, journal: Journal, reason: str) -> 
         container = engine.container(taken)
         if container and (old is None or container["Id"] != old.id):
             engine.remove(container["Id"])
-    if journal.model_file:  # before it starts
-        Selection(old.model if old else None).write(Path(journal.model_file))
     if old and (container := engine.container(old.id)):
         if container["Name"] != f"/{name}":
             engine.rename(old.id, name)
         engine.set_restart(old.id, old.restart)
-        if old.running and not container["State"]["Running"]:
-            engine.start(old.id)
+        # While it runs its file was not touched yet.
+        if not container["State"]["Running"]:
+            if journal.model_file:
+                selection.put_back(Path(journal.model_file))
+            if old.running:
+                engine.start(old.id)
     elif old:
         reason = f"{reason}; the old container is gone too: somebody removed it"
+    elif journal.model_file:
+        selection.put_back(Path(journal.model_file))
     journal = journal.to(ROLLED_BACK, ended=now(), reason=reason)
     folder.write(journal)
     return journal

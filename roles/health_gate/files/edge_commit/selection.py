@@ -10,6 +10,7 @@ cut nobody knows which of the two answers, so the next run tries again.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -44,8 +45,34 @@ class Selection:
             if self.digest is None and self.trying is None:
                 file.unlink(missing_ok=True)
                 return
-            # The container's user, who is not root, reads it.
-            file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            # The container's user, who is not root, reads it, whatever umask this program was given.
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.parent.chmod(0o755)
             files.write(file, json.dumps({key: value for key, value in asdict(self).items() if value}), mode=0o644)
         except OSError as error:
             raise CommitError(f"{file} cannot be written: {error.strerror or error}") from error
+
+
+def keep(file: Path) -> None:
+    """What it says now can be put back later, even if the disk is full then."""
+    try:
+        _kept(file).unlink(missing_ok=True)
+        if file.exists():
+            os.link(file, _kept(file))
+    except OSError as error:
+        raise CommitError(f"{_kept(file)} cannot be made: {error.strerror or error}") from error
+
+
+def put_back(file: Path) -> None:
+    """As it was when it was kept; without a file where there was none."""
+    try:
+        if _kept(file).exists():
+            _kept(file).replace(file)
+        else:
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise CommitError(f"{file} cannot be put back: {error.strerror or error}") from error
+
+
+def _kept(file: Path) -> Path:
+    return file.with_name(f"{file.name}.before")

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import health, recovery, training
+from . import health, recovery, selection, training
 from .engine import NO_RESTART, Engine
 from .errors import CommitError
-from .journal import COMMITTED, OPEN, Deferral, Folder, Journal, Old, now
+from .journal import COMMITTED, DONE, OPEN, ROLLED_BACK, Deferral, Folder, Journal, Old, now
 from .selection import Selection
 from .wanted import LABEL, Wanted
 
 ACTIVATE = "activate"
-"""A container that serves models has this program: it ends with 0 once the model of that digest answers, with 1 where
+"""A container that serves models has this program: it ends with 0 once the model of that digest answers, with 3 where
 it is refused and the one before goes on, and otherwise where that is not known."""
-DONE, REFUSED = 0, 1
+ACTIVE, REFUSED = 0, 3
 LOCK_SECONDS = 30
 ENGINE_SECONDS = 30
 
@@ -63,7 +63,7 @@ def apply(wanted: Wanted, folder: Folder) -> Result:
         if old and image and old["Image"] == image["Id"] and _label(old) == wanted.label:
             if not wanted.check:
                 folder.defer(wanted.name, None)
-            return _activated(wanted, engine, old) or _keep(wanted, engine, old)
+            return _activated(wanted, folder, engine, old, last) or _keep(wanted, engine, old)
         return (
             _deferred(wanted, folder, engine, old)
             or _refused(wanted, last)
@@ -71,7 +71,9 @@ def apply(wanted: Wanted, folder: Folder) -> Result:
         )
 
 
-def _activated(wanted: Wanted, engine: Engine, container: dict[str, Any]) -> Result | None:
+def _activated(
+    wanted: Wanted, folder: Folder, engine: Engine, container: dict[str, Any], last: Journal | None
+) -> Result | None:
     """The container stays, and another model answers in it; the one before does where that is refused.
 
     No request fails meanwhile, so a training is not waited for.
@@ -82,26 +84,45 @@ def _activated(wanted: Wanted, engine: Engine, container: dict[str, Any]) -> Res
     before = Selection.read(file)
     if before.is_surely(wanted.model):
         return None
+    if refused := _refused(wanted, last):
+        return refused
     diff = {"before": {"model": before.digest}, "after": {"model": wanted.model}}
     result = Result("activated", changed=True, digest=wanted.digest, previous_digest=wanted.digest, diff=diff)
     if wanted.check:
         return result
+    began = now()
     if not container["State"]["Running"]:
         engine.start(container["Id"])
     Selection(before.digest, trying=wanted.model).write(file)
     # An engine that goes away meanwhile, or a power cut, leaves it so: the next run tries again.
     status, said = engine.run(container["Id"], [ACTIVATE, wanted.model])
-    if status not in (DONE, REFUSED) and health.look(engine, container["Id"], wanted)[1]:
+    if status not in (ACTIVE, REFUSED) and health.wait(engine, container["Id"], wanted):
         engine.restart(container["Id"], wanted.stop_seconds)
         status, said = engine.run(container["Id"], [ACTIVATE, wanted.model])
-    if status == DONE:
+    if status == ACTIVE:
         Selection(wanted.model).write(file)
-        return result
-    result.action, result.failed, result.log = "rolled back", True, engine.log(container["Id"])
-    result.msg = f"{wanted.name} does not serve the model {wanted.model}: {said or f'{ACTIVATE} ended with {status}'}."
+    else:
+        result.action, result.failed, result.log = "rolled back", True, engine.log(container["Id"])
+        said = said or f"{ACTIVATE} ended with {status}"
+        result.msg = f"{wanted.name} does not serve the model {wanted.model}: {said}."
     if status == REFUSED:
         before.write(file)
         result.msg += " The one before still answers." if before.digest else " There was none before."
+    folder.write(
+        Journal(
+            name=wanted.name,
+            state=ROLLED_BACK if result.failed else DONE,
+            digest=wanted.digest,
+            wanted=wanted.fingerprint,
+            restart=container["HostConfig"]["RestartPolicy"],
+            began=began,
+            old=last.old if last else None,  # which image to go back to is as before
+            ended=now(),
+            reason=result.msg or None,
+            unhealthy=result.failed,
+            model_file=wanted.model_file,
+        )
+    )
     return result
 
 
@@ -140,11 +161,10 @@ def _deferred(wanted: Wanted, folder: Folder, engine: Engine, old: dict[str, Any
     most, then = wanted.defer["max_seconds"], wanted.defer["then"]
     known = folder.deferral(wanted.name)
     deferral = known or Deferral.begin()
-    if deferral.since > time.time():  # the clock was set back
-        deferral = replace(deferral, since=time.time())
-    if deferral != known and not wanted.check:
+    if known is None and not wanted.check:
         folder.defer(wanted.name, deferral)
-    if training.checkpoint_since(wanted.defer.get("checkpoints_dir", ""), deferral.since):
+    # By the clock as it is now, whatever it was when the deferral began.
+    if training.checkpoint_since(wanted.defer.get("checkpoints_dir", ""), time.time() - deferral.seconds):
         return None
     waited = int(deferral.seconds)
     over = waited >= most
@@ -195,17 +215,13 @@ def _replace(wanted: Wanted, folder: Folder, engine: Engine, old: dict[str, Any]
         wanted=wanted.fingerprint,
         restart={"Name": wanted.options.get("restart_policy") or "no", "MaximumRetryCount": 0},
         began=now(),
-        old=Old(
-            old["Id"],
-            result.previous_digest,
-            old["State"]["Running"],
-            old["HostConfig"]["RestartPolicy"],
-            Selection.read(file).digest if file else None,
-        )
+        old=Old(old["Id"], result.previous_digest, old["State"]["Running"], old["HostConfig"]["RestartPolicy"])
         if old
         else None,
         model_file=wanted.model_file,
     )
+    if file:
+        selection.keep(file)
     folder.write(journal)
     new, unhealthy = None, False
     try:
