@@ -1,0 +1,51 @@
+"""`python -m edge_training.dashboard.runner FOLDER LOCK`: one playbook by ansible-runner, as FOLDER/run.json says.
+
+A process of its own, which goes on when the dashboard is started anew. As long as it lives it holds the lock, a file
+descriptor that it was given. What it leaves is ansible-runner's: FOLDER/artifacts/run/{stdout,status,rc}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import ansible_runner
+
+IDENT = "run"
+
+
+def main(folder: Path, lock: int) -> int:
+    os.set_inheritable(lock, False)  # a connection that SSH keeps open would hold it, too
+    wanted = json.loads((folder / "run.json").read_text())
+    artifacts = folder / "artifacts" / IDENT
+
+    def forget(status: dict[str, Any], runner_config: Any) -> None:
+        # It has the whole environment in it.
+        if status["status"] == "running":
+            (artifacts / "command").unlink(missing_ok=True)
+
+    ran = ansible_runner.run(
+        private_data_dir=str(folder),
+        project_dir=wanted["project"],
+        playbook=wanted["playbook"],
+        inventory=wanted["inventory"],
+        extravars=wanted["extra_vars"],
+        limit=wanted["limit"],
+        ident=IDENT,
+        envvars={"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
+        settings={"pexpect_timeout": 1},
+        suppress_env_files=True,
+        omit_event_data=True,  # arguments and results of tasks
+        quiet=True,
+        event_handler=lambda _event: False,  # what was said is in `stdout`
+        status_handler=forget,
+        cancel_callback=(folder / "cancel").exists,
+    )
+    return int(ran.rc or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
