@@ -7,6 +7,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+
 from ansible_collections.edge.rack.plugins.plugin_utils.live_progress import LiveProgress
 
 DEFAULT_TIMEOUT_SECONDS = 3600
@@ -22,6 +26,15 @@ class ActionModule(LiveProgress):
     def progress_path(self):
         folder = self._task.args.get("state_dir") or DEFAULT_STATE_DIR
         return "%s/jobs/%s/progress.jsonl" % (folder.rstrip("/"), self._task.args.get("name"))
+
+    def _show(self, line):
+        super()._show(line)
+        # Named by whoever runs the playbook and draws what it does (the dashboard). A training does not fail for it.
+        file = os.environ.get("EDGE_PROGRESS_FILE")
+        if not file or self._task.no_log:
+            return
+        with contextlib.suppress(OSError, ValueError, TypeError), open(file, "a", encoding="utf-8") as told:
+            told.write(json.dumps({**json.loads(line), "job": self._task.args.get("name")}) + "\n")
 
     def text_of(self, event):
         if event.get("event") == "start":

@@ -25,7 +25,7 @@ TOKEN = "0123456789abcdef" * 4
 PASSWORDS = {"olga": "the-password-of-olga", "viktor": "the-password-of-viktor"}
 # The least that bcrypt takes: tests sign in often.
 ROLES = {"olga": "operator", "viktor": "viewer"}
-SECONDS = 30
+SECONDS = 120
 
 STATUS = """
 - hosts: localhost

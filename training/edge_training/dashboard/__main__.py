@@ -9,7 +9,8 @@ import uvicorn
 from edge_training.dashboard.app import create_app
 from edge_training.dashboard.settings import Settings
 
-SHUTDOWN_SECONDS = 5
+# Streams end at once, answers are short, and jobs are processes of their own.
+SHUTDOWN_SECONDS = 1
 
 if __name__ == "__main__":
     settings = Settings.from_environment(os.environ)

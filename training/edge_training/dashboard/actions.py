@@ -20,7 +20,6 @@ class Asked(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-    warning_rc: ClassVar[int | None] = None
     action: str
 
     @property
@@ -128,7 +127,7 @@ class Status(Asked):
 
 class Doctor(Asked):
     action: Literal["doctor"]
-    warning_rc = 1
+    warning_rc: ClassVar[int] = 1
 
 
 class Retire(Asked):

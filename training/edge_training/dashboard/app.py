@@ -25,7 +25,7 @@ from edge_training.dashboard.actions import Action
 from edge_training.dashboard.guard import Guard
 from edge_training.dashboard.jobs import Jobs
 from edge_training.dashboard.rack import Rack
-from edge_training.dashboard.reports import add_reports
+from edge_training.dashboard.reports import add_reports, take_line
 from edge_training.dashboard.settings import Settings
 from edge_training.dashboard.store import ForgottenError, Store
 from edge_training.dashboard.trainings import Trainings
@@ -55,7 +55,12 @@ def create_app(settings: Settings) -> FastAPI:
     access = Access(store, Accounts(settings.users_file), settings.token_file, settings.session_seconds)
     rack, trainings = Rack(store), Trainings(store)
     watch = Watch(store, rack, settings)
-    jobs = Jobs(store, settings, ended=lambda action: watch.take() if action == "status" else None)
+    jobs = Jobs(
+        store,
+        settings,
+        told=lambda change, line: take_line(change, line, trainings),
+        ended=lambda action: watch.take() if action == "status" else None,
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -197,6 +202,8 @@ async def _told(request: Request, store: Store, number: int) -> AsyncIterator[Se
                     await run_sync(access.visitor, request.session)
                 except ProblemError:
                     return
+                # Of comments a page hears nothing, and a connection may be dead without a word.
+                yield ServerSentEvent("{}", event="here")
 
 
 def _jobs(app: FastAPI, rack: Rack, jobs: Jobs) -> None:

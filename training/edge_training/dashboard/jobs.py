@@ -7,10 +7,11 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from edge_training.dashboard import audit
-from edge_training.dashboard.actions import Asked
+from edge_training.dashboard.actions import Asked, Doctor
 from edge_training.dashboard.runs import Outcome, Playbook, Run
 from edge_training.dashboard.settings import Settings
 from edge_training.dashboard.store import Change, Store
@@ -22,10 +23,12 @@ POLL_SECONDS = 0.2
 
 
 class Jobs:
-    """`ended` is called with the action of a job that has come to its end."""
+    """`told` gets each line of a training's progress, `ended` the action of a job that has come to its end."""
 
-    def __init__(self, store: Store, settings: Settings, ended: Callable[[str], None]) -> None:
-        self._store, self._settings, self._ended = store, settings, ended
+    def __init__(
+        self, store: Store, settings: Settings, told: Callable[[Change, str], None], ended: Callable[[str], None]
+    ) -> None:
+        self._store, self._settings, self._line_told, self._ended = store, settings, told, ended
         self._folder, self._audit = settings.state_dir / "jobs", settings.state_dir / "audit.jsonl"
         self._runs: dict[int, Run] = {}
         self._guard, self._wake, self._stopped = threading.Lock(), threading.Event(), False
@@ -138,7 +141,14 @@ class Jobs:
         """Tell what the job has said since, and whether it has ended."""
         runs = run.runs()  # first: what was said before its end is then all there is
         with self._store.reading() as connection:
-            shown = connection.execute("SELECT shown FROM jobs WHERE id = ?", (number,)).fetchone()["shown"]
+            row = connection.execute("SELECT shown, followed FROM jobs WHERE id = ?", (number,)).fetchone()
+        shown, followed = row["shown"], row["followed"]
+        while (told := run.progress(followed))[0]:
+            with self._store.change() as change:
+                change.connection.execute("UPDATE jobs SET followed = ? WHERE id = ?", (told[1], number))
+                for line in told[0].splitlines():
+                    self._line_told(change, line)
+            followed = told[1]
         while (said := run.output(shown))[0]:
             with self._store.change() as change:
                 change.connection.execute("UPDATE jobs SET shown = ? WHERE id = ?", (said[1], number))
@@ -149,6 +159,7 @@ class Jobs:
 
     def _end(self, number: int, outcome: Outcome) -> None:
         with self._store.change() as change:
+            outcome = _judged(self.job(number)["action"], outcome)
             ended = "UPDATE jobs SET state = ?, rc = ?, reason = ?, ended = ? WHERE id = ?"
             change.connection.execute(ended, (outcome.state, outcome.rc, outcome.reason, now(), number))
             job = _told(change, number)
@@ -166,6 +177,13 @@ class Jobs:
         with self._guard:
             self._runs.pop(number, None)
         self._ended(job["action"])
+
+
+def _judged(action: str, outcome: Outcome) -> Outcome:
+    """edge.rack.doctor ends with 1 where it found no errors, but warnings."""
+    if action == "doctor" and outcome.rc == Doctor.warning_rc:
+        return replace(outcome, state="warnings")
+    return outcome
 
 
 def _told(change: Change, number: int) -> dict[str, Any]:

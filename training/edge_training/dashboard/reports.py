@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from edge_training.dashboard import trainings
 from edge_training.dashboard.rack import Percent, Rack
-from edge_training.dashboard.store import Store
+from edge_training.dashboard.store import Change, Store
 from edge_training.dashboard.trainings import Trainings
 
 Job = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")]
@@ -56,6 +56,8 @@ class ResultReport(trainings.Result):
     job: Job
 
 
+TrainingReport = Annotated[StartReport | EpochReport | StepReport | ResultReport, Field(discriminator="event")]
+TRAINING_REPORT: TypeAdapter[TrainingReport] = TypeAdapter(TrainingReport)
 Report = Annotated[DeviceReport | StartReport | EpochReport | StepReport | ResultReport, Field(discriminator="event")]
 
 
@@ -81,15 +83,31 @@ def add_reports(app: FastAPI, store: Store, rack: Rack, seen: Trainings) -> None
             for one in wanted.events:
                 if isinstance(one, DeviceReport):
                     rack.report(change, one.device, _given(one))
-                elif isinstance(one, StartReport):
-                    seen.start(change, one.job, trainings.Start.model_validate(_given(one)))
-                elif isinstance(one, EpochReport):
-                    seen.epoch(change, one.job, trainings.Epoch.model_validate(_given(one)))
-                elif isinstance(one, StepReport):
-                    seen.step(change, one.job, trainings.Step.model_validate(_given(one)))
                 else:
-                    seen.result(change, one.job, trainings.Result.model_validate(_given(one)))
+                    _take(change, one, seen)
         return Taken(last=store.last)
+
+
+def take_line(change: Change, line: str, seen: Trainings) -> None:
+    """One line of a job's progress; what is no report, such as a note for people, is left out."""
+    try:
+        report = TRAINING_REPORT.validate_json(line)
+    except ValidationError:
+        return
+    _take(change, report, seen)
+
+
+def _take(change: Change, report: TrainingReport, seen: Trainings) -> None:
+    given = _given(report)
+    match report:
+        case StartReport():
+            seen.start(change, report.job, trainings.Start.model_validate(given))
+        case EpochReport():
+            seen.epoch(change, report.job, trainings.Epoch.model_validate(given))
+        case StepReport():
+            seen.step(change, report.job, trainings.Step.model_validate(given))
+        case ResultReport():
+            seen.result(change, report.job, trainings.Result.model_validate(given))
 
 
 def _given(report: BaseModel) -> dict[str, Any]:

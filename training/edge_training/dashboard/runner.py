@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ def main(folder: Path, lock: int) -> int:
     os.set_inheritable(lock, False)  # a connection that SSH keeps open would hold it, too
     wanted = json.loads((folder / "run.json").read_text())
     artifacts = folder / "artifacts" / IDENT
+    told = threading.Event()
+    # Or Ansible would go on without anybody to write down what it says.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: told.set())
 
     def forget(status: dict[str, Any], runner_config: Any) -> None:
         # It has the whole environment in it.
@@ -35,14 +40,19 @@ def main(folder: Path, lock: int) -> int:
         extravars=wanted["extra_vars"],
         limit=wanted["limit"],
         ident=IDENT,
-        envvars={"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
+        envvars={
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_FORCE_COLOR": "0",
+            # edge.rack.horovod_job writes there what the training tells.
+            "EDGE_PROGRESS_FILE": str(folder / "progress.jsonl"),
+        },
         settings={"pexpect_timeout": 1},
         suppress_env_files=True,
         omit_event_data=True,  # arguments and results of tasks
         quiet=True,
         event_handler=lambda _event: False,  # what was said is in `stdout`
         status_handler=forget,
-        cancel_callback=(folder / "cancel").exists,
+        cancel_callback=lambda: told.is_set() or (folder / "cancel").exists(),
     )
     return int(ran.rc or 0)
 

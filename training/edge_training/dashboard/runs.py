@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-Ended = Literal["succeeded", "failed", "cancelled", "lost"]
+Ended = Literal["succeeded", "warnings", "failed", "cancelled", "lost"]
 WORDS: dict[str, Ended] = {"successful": "succeeded", "failed": "failed", "timeout": "failed", "canceled": "cancelled"}
 CHUNK_BYTES = 64 * 1024
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "TMPDIR", "TZ")
@@ -84,16 +84,11 @@ class Run:
 
     def output(self, after: int) -> tuple[str, int]:
         """What was said after so many bytes, in whole lines, and how many bytes that is altogether."""
-        try:
-            with (self._artifacts / "stdout").open("rb") as file:
-                file.seek(after)
-                said = file.read(CHUNK_BYTES)
-        except FileNotFoundError:
-            return "", after
-        whole = said[: said.rfind(b"\n") + 1]
-        if not whole and len(said) == CHUNK_BYTES:
-            whole = said
-        return whole.decode("utf-8", "replace").replace("\r\n", "\n"), after + len(whole)
+        return _lines(self._artifacts / "stdout", after)
+
+    def progress(self, after: int) -> tuple[str, int]:
+        """What its training told, likewise: a JSON object a line."""
+        return _lines(self._folder / "progress.jsonl", after)
 
     def outcome(self) -> Outcome:
         """How one that runs no more has ended."""
@@ -109,6 +104,19 @@ class Run:
         except OSError:
             return ""
         return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+
+
+def _lines(file: Path, after: int) -> tuple[str, int]:
+    try:
+        with file.open("rb") as opened:
+            opened.seek(after)
+            said = opened.read(CHUNK_BYTES)
+    except FileNotFoundError:
+        return "", after
+    whole = said[: said.rfind(b"\n") + 1]
+    if not whole and len(said) == CHUNK_BYTES:
+        whole = said
+    return whole.decode("utf-8", "replace").replace("\r\n", "\n"), after + len(whole)
 
 
 def _environment() -> dict[str, str]:
