@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.unit.dashboard.served import Client, Dashboard, row, until
@@ -93,7 +95,8 @@ def test_a_page_begins_at_the_event_that_its_picture_was_of(begun: Dashboard) ->
 def test_an_open_page_lets_the_dashboard_end(begun: Dashboard) -> None:
     with begun.signed_in().listening() as told:
         begun.end()  # raises where it does not
-        assert list(told) == []
+        with contextlib.suppress(httpx.RemoteProtocolError):  # cut, as a page that comes back takes it
+            assert list(told) == []
 
 
 @pytest.mark.parametrize("after", ["forgotten", "never"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from edge_training.problem import ProblemError
 from edge_training.progress import now
 
 SHOWN = 50
+OUTPUTS_KEPT = 1000
 POLL_SECONDS = 0.2
 
 
@@ -176,6 +178,8 @@ class Jobs:
         )
         with self._guard:
             self._runs.pop(number, None)
+            # Of older ones the line stays, and the audit's; what they said does not.
+            shutil.rmtree(self._folder / str(number - OUTPUTS_KEPT), ignore_errors=True)
         self._ended(job["action"])
 
 

@@ -6,6 +6,7 @@ descriptor that it was given. What it leaves is ansible-runner's: FOLDER/artifac
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -17,10 +18,13 @@ from typing import Any
 import ansible_runner
 
 IDENT = "run"
+PR_SET_CHILD_SUBREAPER = 36
+"""prctl(2): processes that lose their parent become children of this one."""
 
 
 def main(folder: Path, lock: int) -> int:
     os.set_inheritable(lock, False)  # a connection that SSH keeps open would hold it, too
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     wanted = json.loads((folder / "run.json").read_text())
     artifacts = folder / "artifacts" / IDENT
     told = threading.Event()
@@ -54,7 +58,19 @@ def main(folder: Path, lock: int) -> int:
         status_handler=forget,
         cancel_callback=lambda: told.is_set() or (folder / "cancel").exists(),
     )
+    if ran.status == "canceled":
+        end_children()
     return int(ran.rc or 0)
+
+
+def end_children() -> None:
+    """Ansible's workers have sessions of their own, which ansible-runner does not end: they would finish their task."""
+    mine = Path(f"/proc/self/task/{os.getpid()}/children")
+    while children := [int(number) for number in mine.read_text().split()]:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+        for child in children:
+            os.waitpid(child, 0)
 
 
 if __name__ == "__main__":

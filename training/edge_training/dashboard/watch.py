@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,7 +14,6 @@ from edge_training.dashboard.rack import ROWS, Rack
 from edge_training.dashboard.runs import Playbook, Run
 from edge_training.dashboard.settings import Settings
 from edge_training.dashboard.store import Store
-from edge_training.progress import now
 
 POLL_SECONDS = 0.5
 
@@ -49,15 +49,16 @@ class Watch:
             return
         except ValidationError as error:
             wrong = error.errors(include_input=False)[0]
-            where = ".".join(map(str, wrong["loc"]))
-            self._tell(fault=f"{self._settings.report}: {where}: {wrong['msg']}. Run edge.rack.status again.")
+            where = "".join(f"{part}: " for part in [".".join(map(str, wrong["loc"]))] if part)
+            self._tell(fault=f"{self._settings.report}: {where}{wrong['msg']}. Run edge.rack.status again.")
             return
         except OSError as error:
             self._tell(fault=f"{self._settings.report}: {error.strerror}. The dashboard must be able to read it.")
             return
         self._rack.take(rows)
         self._read = written
-        self._tell(asked=now(), fault="")
+        asked = datetime.fromtimestamp(written / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._tell(asked=asked, fault="")
 
     def _watch(self) -> None:
         while not self._stopped.is_set():

@@ -99,3 +99,22 @@ def test_check_mode_runs_the_module_in_the_foreground(shown, monkeypatch):
     launcher = Launcher([], [[]])
     assert action(launcher, check_mode=True).run() == {"changed": True}
     assert launcher.calls == ["foreground"]
+
+
+def test_whoever_names_a_file_gets_each_line_with_the_jobs_name(shown, monkeypatch, tmp_path):
+    file = tmp_path / "progress.jsonl"
+    monkeypatch.setenv("EDGE_PROGRESS_FILE", str(file))
+    first = dict(EPOCH, epoch=1)
+    done = {"finished": 1, "changed": True, "ansible_job_id": "j"}
+    follow(Launcher([{"started": 1}, dict(done)], [[], [START], [START, first]]))
+    assert [json.loads(line) for line in file.read_text().splitlines()] == [
+        dict(START, job="job"),
+        dict(first, job="job"),
+    ]
+
+
+def test_a_file_that_cannot_be_written_ends_no_training(shown, monkeypatch, tmp_path):
+    monkeypatch.setenv("EDGE_PROGRESS_FILE", str(tmp_path / "nowhere/progress.jsonl"))
+    done = {"finished": 1, "changed": True, "ansible_job_id": "j"}
+    assert follow(Launcher([dict(done)], [[], [START]])) == {"changed": True}
+    assert shown == ["job: 4 ranks train digits: 84306 parameters, 1438 examples"]
