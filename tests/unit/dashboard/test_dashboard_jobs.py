@@ -236,15 +236,17 @@ def test_a_rack_that_cannot_be_asked_is_said_with_the_reason_and_what_was_known_
     assert len(olga.asked("GET", "/api/rack")["devices"]) == 2
 
 
-@pytest.mark.parametrize(
-    ("text", "words"), [('[{"device": ""}]', "0.device"), ("[{", "JSON"), ('{"device": "nuc-001"}', "valid array")]
-)
-def test_a_report_that_makes_no_sense_is_said_and_taken_by_nobody(own: Dashboard, text: str, words: str) -> None:
-    (own.project / "rows.json").write_text(text)
+def test_a_report_that_makes_no_sense_is_said_and_taken_by_nobody(own: Dashboard) -> None:
     own.begin()
     olga = own.signed_in()
-    watch = until(lambda: (now := olga.asked("GET", "/api/rack")["watch"])["fault"] and now, "the fault")
-    assert "status.json" in watch["fault"] and words in watch["fault"]
+    before = until(lambda: olga.asked("GET", "/api/rack")["devices"], "the status")
+    for text, words in {'[{"device": ""}]': "0.device", "[{": "JSON", '{"device": "nuc-001"}': "valid array"}.items():
+        (own.project / "rows.json").write_text(text)
+        olga.job(action="status")
+        fault = until(lambda words=words: words in (now := olga.asked("GET", "/api/rack")["watch"]["fault"]) and now)
+        assert "status.json" in fault and "edge.rack.status" in fault
+        until(lambda: olga.asked("GET", "/api/jobs")[0]["state"] != "running", "its end")
+    assert olga.asked("GET", "/api/rack")["devices"] == before
 
 
 def test_a_training_that_a_job_runs_is_drawn_from_what_it_tells(begun: Dashboard) -> None:

@@ -27,7 +27,7 @@ def browser() -> Iterator[Browser]:
         LOGS.mkdir(parents=True, exist_ok=True)
         host.install({"chromium"}, LOGS)
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield browser
         browser.close()
 
