@@ -178,7 +178,7 @@ def _queries(app: FastAPI, store: Store, rack: Rack, trainings: Trainings, jobs:
         )
 
 
-async def _told(request: Request, store: Store, number: int) -> AsyncIterator[ServerSentEvent]:
+async def _told(request: Request, store: Store, number: int) -> AsyncIterator[ServerSentEvent | bytes]:
     access: Access = request.app.state.access
     yield ServerSentEvent(comment="here", retry=RETRY_MILLISECONDS)
     with store.woken() as woken:
@@ -189,10 +189,9 @@ async def _told(request: Request, store: Store, number: int) -> AsyncIterator[Se
             except ForgottenError:
                 yield ServerSentEvent("{}", event="reset", id=str(store.last))
                 return
-            for event in events:
-                yield ServerSentEvent(event.data, event=event.kind, id=str(event.id))
-                number = event.id
             if events:
+                yield b"".join(event.sent for event in events)
+                number = events[-1].id
                 continue
             try:
                 await asyncio.wait_for(woken.wait(), HEARTBEAT_SECONDS)

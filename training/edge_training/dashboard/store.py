@@ -10,8 +10,11 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from sse_starlette import ServerSentEvent
 
 from edge_training.progress import now
 
@@ -44,6 +47,11 @@ class Event:
     id: int
     kind: str
     data: str
+
+    @cached_property
+    def sent(self) -> bytes:
+        """As every page gets it; made once for all of them."""
+        return ServerSentEvent(self.data, event=self.kind, id=str(self.id), sep="\n").encode()
 
 
 @dataclass
