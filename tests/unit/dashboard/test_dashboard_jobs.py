@@ -119,6 +119,7 @@ def test_the_playbook_gets_fixed_variables_and_a_limit_and_no_secret_of_the_dash
     (begun.project / "converge_now.yml").write_text(
         "- hosts: all\n  gather_facts: false\n  tasks:\n"
         "    - ansible.builtin.debug: {msg: \"{{ ansible_limit }} {{ lookup('env', 'EDGE_DASHBOARD_STATE') }}.\"}\n"
+        "    - ansible.builtin.debug: {msg: \"keys {{ lookup('config', 'HOST_KEY_CHECKING') }}\"}\n"
     )
     hosts = begun.project / "hosts"
     hosts.write_text(hosts.read_text() + "nuc-001 ansible_connection=local\nnuc-002 ansible_connection=local\n")
@@ -128,6 +129,8 @@ def test_the_playbook_gets_fixed_variables_and_a_limit_and_no_secret_of_the_dash
     assert olga.ended(job["id"])["state"] == "succeeded", olga.said(job["id"])
     said = olga.said(job["id"])
     assert '"msg": "nuc-002 ."' in said
+    # ansible-runner's own choice is not to look at host keys.
+    assert '"msg": "keys True"' in said
     assert "nuc-001" not in said
     # Where ansible-runner would have written down its whole environment.
     assert not (begun.state / f"jobs/{job['id']}/artifacts/run/command").exists()

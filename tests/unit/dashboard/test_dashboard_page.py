@@ -145,7 +145,7 @@ def test_a_training_is_drawn_as_it_goes_and_on_a_phone_nothing_sticks_out(browse
     expect(page.locator("#training")).to_contain_text("nuc-002 (slowest)")
     expect(page.locator("[data-device=nuc-002] .more")).to_have_text("#1 · 30 ms")
     hundred.report({"event": "step", "job": job, "rank": 0, "step": 10, "loss": 0.5, "seconds": 0.02})
-    expect(page.get_by_role("img", name=re.compile("to 0.5000 at step 10"))).to_be_visible(timeout=LIVE_MILLISECONDS)
+    expect(page.get_by_role("img", name=re.compile("to 0.5000 at step 10"))).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     cut = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
     assert page.locator(".tile .name").evaluate_all(cut) == []

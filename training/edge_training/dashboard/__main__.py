@@ -22,5 +22,6 @@ if __name__ == "__main__":
         ssl_keyfile=settings.key,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # an address is who connects: attempts are counted by it
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )

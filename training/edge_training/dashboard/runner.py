@@ -47,11 +47,14 @@ def main(folder: Path, lock: int) -> int:
         envvars={
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_FORCE_COLOR": "0",
+            # ansible-runner would switch it off, and each device is believed by its host key.
+            "ANSIBLE_HOST_KEY_CHECKING": "True",
             # edge.rack.horovod_job writes there what the training tells.
             "EDGE_PROGRESS_FILE": str(folder / "progress.jsonl"),
         },
         settings={"pexpect_timeout": 1},
         suppress_env_files=True,
+        fact_cache_type="memory",  # or it would keep facts of every job in place of what ansible.cfg says
         omit_event_data=True,  # arguments and results of tasks
         quiet=True,
         event_handler=lambda _event: False,  # what was said is in `stdout`

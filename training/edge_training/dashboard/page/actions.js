@@ -87,7 +87,7 @@ async function begin(wanted) {
   choose(job.id);
 }
 
-export function note(text) {
+function note(text) {
   const place = document.getElementById("note");
   place.textContent = text;
   place.hidden = !text;

@@ -1,6 +1,6 @@
 // The page: reads the rack once, then hears what changes. After a lost connection it goes on where it was.
 
-import { deviceActions, drawActions, note } from "./actions.js";
+import { deviceActions, drawActions } from "./actions.js";
 import { ask, signedIn, signIn } from "./api.js";
 import { clock, element } from "./draw.js";
 import { said, setJob, setJobs } from "./jobs.js";
@@ -108,7 +108,8 @@ function connection(state) {
 
 function watched(state) {
   place("asked").textContent = state.asked ? `asked ${clock(state.asked)}` : "not asked yet";
-  note(state.fault);
+  place("fault").textContent = state.fault;
+  place("fault").hidden = !state.fault;
 }
 
 function showSignIn() {
