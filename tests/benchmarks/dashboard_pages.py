@@ -100,7 +100,7 @@ def main() -> None:
         dashboard.begin()
         try:
             client = dashboard.signed_in()
-            until(lambda: client.asked("GET", "/api/rack")["devices"], "the status")
+            until(lambda: client.asked("GET", "/api/rack")["watch"]["asked"], "the status")
             found = asyncio.run(measured(dashboard))
         finally:
             dashboard.end()

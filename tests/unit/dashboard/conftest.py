@@ -28,7 +28,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> I
     try:
         one.begin()
         olga = one.signed_in()
-        until(lambda: olga.asked("GET", "/api/rack")["devices"], "the status")
+        until(lambda: olga.asked("GET", "/api/rack")["watch"]["asked"], "the status")
         yield one
     finally:
         one.end()
