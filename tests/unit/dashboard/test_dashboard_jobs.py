@@ -235,7 +235,7 @@ def test_a_rack_that_cannot_be_asked_is_said_with_the_reason_and_what_was_known_
     until(lambda: olga.asked("GET", "/api/rack")["devices"], "the status")
     (own.project / "status.yml").write_text("- hosts: localhost\n  tasks: [{ansible.builtin.fail: {msg: no MAAS}}]\n")
     watch = until(lambda: (now := olga.asked("GET", "/api/rack")["watch"])["fault"] and now, "the fault")
-    assert "was not asked" in watch["fault"]
+    assert "was not asked" in watch["fault"] and "no MAAS" in watch["fault"]
     assert len(olga.asked("GET", "/api/rack")["devices"]) == 2
 
 

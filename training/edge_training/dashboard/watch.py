@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from edge_training.dashboard.settings import Settings
 from edge_training.dashboard.store import Store
 
 POLL_SECONDS = 0.5
+ERROR = re.compile(r"\[?ERROR|fatal:")
 
 
 class Watch:
@@ -71,9 +73,8 @@ class Watch:
             outcome = self._run.outcome()
             self.take()
             if outcome.state != "succeeded":
-                last = self._run.output(0)[0].strip().splitlines()[-1:]
-                words = outcome.reason or " ".join(last) or outcome.state
-                self._tell(fault=f"The rack was not asked: {words[:300]}. Press Status, and read why.")
+                words = outcome.reason or _error(self._run.output(0)[0]) or outcome.state
+                self._tell(fault=f"The rack was not asked: {words[:300]} (Status shows all of it.)")
             self._stopped.wait(max(0.0, self._settings.status_seconds - (time.monotonic() - began)))
 
     def _tell(self, **fields: str) -> None:
@@ -91,3 +92,9 @@ class Watch:
             inventory=list(self._settings.inventory),
             extra_vars={},
         )
+
+
+def _error(said: str) -> str:
+    """The line in which Ansible says what is wrong, else its last."""
+    lines = said.strip().splitlines() or [""]
+    return next((line for line in lines if ERROR.match(line)), lines[-1])

@@ -94,7 +94,7 @@ function paint(one) {
   tile.title = told(one).join("\n");
   tile.setAttribute("aria-label", [one.device, ...told(one), part ? `rank ${part.rank}${pace}` : ""].filter(Boolean).join(", "));
   tile.replaceChildren(
-    element("span", { class: "name" }, one.device),
+    element("span", { class: "name" }, element("bdi", {}, one.device)),
     icon(one.state),
     element("span", { class: "word" }, WORDS[one.state]),
     element("span", { class: "more" }, second),
