@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+
 import httpx
 
 from tests.unit.dashboard.served import PASSWORDS, Client, Dashboard
@@ -36,8 +38,12 @@ def test_a_wrong_password_and_an_unknown_name_are_answered_alike(dashboard: Dash
 def test_who_guesses_has_to_wait_and_the_right_password_does_not_help_then(own: Dashboard) -> None:
     own.begin()
     guesser = Client(own)
-    for _guess in range(10):
-        guesser.sign_in("olga", "guess", 401)
+    given = {"name": "olga", "password": "guess"}
+    with concurrent.futures.ThreadPoolExecutor(15) as pool:
+        asked = [pool.submit(guesser.http.post, "/api/session", json=given) for _guess in range(30)]
+    # Those that come at the same time, too.
+    answers = [one.result().status_code for one in asked]
+    assert answers.count(401) >= 10 and answers.count(429) >= 1 and set(answers) == {401, 429}
     answer = guesser.http.post("/api/session", json={"name": "olga", "password": PASSWORDS["olga"]})
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) > 0
