@@ -28,3 +28,4 @@ bench:      ## what things cost, side by side; the report is in .bench/
 	@.venv/bin/python -m tests.benchmarks.registry_pulls
 	@.venv/bin/python -m tests.benchmarks.predictor
 	@.venv/bin/python -m tests.benchmarks.pull_cost
+	@.venv/bin/python -m tests.benchmarks.dashboard_pages

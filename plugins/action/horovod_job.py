@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from ansible_collections.edge.rack.plugins.plugin_utils.live_progress import LiveProgress, display
@@ -18,19 +19,32 @@ DEFAULT_STATE_DIR = "/var/lib/edge/state"
 class ActionModule(LiveProgress):
     """The progress file is the job's, on the launcher; each line of it goes to a file on the controller, too."""
 
-    _cannot_keep = False
+    # Files that could not be written: a full disk here is no reason to end a training there.
+    _given_up = ()
 
     def keep(self, line):
         path = self._task.args.get("local_progress_file")
-        if not path or self._cannot_keep:
+        if path:
+            self._append(path, line)
+        # Named by whoever runs the playbook and draws what it does (the dashboard).
+        told = os.environ.get("EDGE_PROGRESS_FILE")
+        if told and not self._task.no_log:
+            try:
+                line = json.dumps({**json.loads(line), "job": self._task.args.get("name")})
+            except (ValueError, TypeError):
+                return
+            self._append(told, line)
+
+    def _append(self, path, line):
+        if path in self._given_up:
             return
         try:
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             with open(path, "a", encoding="utf-8") as file:
                 file.write(line + "\n")
-        except OSError as error:  # a full disk here is no reason to end a training there
-            self._cannot_keep = True
-            display.warning("local_progress_file: %s: %s; its lines are not kept" % (path, error.strerror))
+        except OSError as error:
+            self._given_up = (*self._given_up, path)
+            display.warning("%s: %s: progress is not kept there" % (path, error.strerror))
 
     def timeout_seconds(self):
         return int(self._task.args.get("timeout_seconds") or DEFAULT_TIMEOUT_SECONDS)

@@ -280,6 +280,7 @@ def train_epoch(settings: Settings, rank: Rank, epoch: int, report: Report, pace
             told = pace.tell(epoch * plan.steps + step + 1)
             report(
                 "step",
+                rank=rank.communicator.rank,
                 epoch=epoch + 1,
                 epochs=settings.epochs,
                 step=step + 1,

@@ -398,3 +398,13 @@ def test_one_whose_health_nobody_sees_is_refused(device: Device) -> None:
     with pytest.raises(CommitError, match="healthcheck or health_url"):
         device.apply("old", options={"healthcheck": {"test": ["NONE"]}})
     assert device.containers() == {}
+
+
+def test_a_journal_of_another_version_is_read_as_far_as_it_is_known(device: Device) -> None:
+    device.apply("old")
+    device.apply("new")
+    file = device.state / f"{NAME}.json"
+    journal = json.loads(file.read_text())
+    file.write_text(json.dumps({**journal, "more": 1, "old": {**journal["old"], "more": 1}}))
+    assert device.apply("new").action == "none"
+    device.recover()

@@ -92,9 +92,9 @@ class Folder:
         file = self.path / f"{name}.json"
         try:
             given = json.loads(file.read_text())
-            # A newer edge-commit may have written more.
-            known = {one.name: given[one.name] for one in fields(Journal) if one.name in given}
-            return Journal(**{**known, "old": Old(**given["old"]) if given["old"] else None})
+            return Journal(
+                **{**_known(Journal, given), "old": Old(**_known(Old, given["old"])) if given["old"] else None}
+            )
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -141,6 +141,11 @@ class Folder:
     def _write(self, name: str, kind: str, text: str) -> None:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         files.write(self.path / f"{name}{kind}", text)
+
+
+def _known(kind: type, given: dict[str, Any]) -> dict[str, Any]:
+    """Another version of edge-commit may have written more."""
+    return {one.name: given[one.name] for one in fields(kind) if one.name in given}
 
 
 def _up() -> float:

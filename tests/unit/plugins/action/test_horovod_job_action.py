@@ -121,3 +121,25 @@ def test_check_mode_runs_the_module_in_the_foreground(shown, monkeypatch):
     launcher = Launcher([], [[]])
     assert action(launcher, check_mode=True).run() == {"changed": True}
     assert launcher.calls == ["foreground"]
+
+
+def test_whoever_names_a_file_gets_each_line_with_the_jobs_name(shown, monkeypatch, tmp_path):
+    file = tmp_path / "progress.jsonl"
+    monkeypatch.setenv("EDGE_PROGRESS_FILE", str(file))
+    first = dict(EPOCH, epoch=1)
+    done = {"finished": 1, "changed": True, "ansible_job_id": "j"}
+    follow(Launcher([{"started": 1}, dict(done)], [[], [START], [START, first]]))
+    assert [json.loads(line) for line in file.read_text().splitlines()] == [
+        dict(START, job="job"),
+        dict(first, job="job"),
+    ]
+
+
+def test_a_file_that_cannot_be_written_ends_no_training_and_is_named_once(shown, monkeypatch, tmp_path):
+    warned = []
+    monkeypatch.setattr(live_progress.display, "warning", warned.append)
+    monkeypatch.setenv("EDGE_PROGRESS_FILE", "/proc/nowhere/progress.jsonl")
+    done = {"finished": 1, "changed": True, "ansible_job_id": "j"}
+    assert follow(Launcher([dict(done)], [[], [START, NOTE]])) == {"changed": True}
+    assert shown[0] == "job: 4 ranks train digits: 84306 parameters, 1438 examples"
+    assert warned == ["/proc/nowhere/progress.jsonl: No such file or directory: progress is not kept there"]

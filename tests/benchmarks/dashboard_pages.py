@@ -1,0 +1,120 @@
+"""How long it takes from what a device reports to every open page of the dashboard.
+
+    python -m tests.benchmarks.dashboard_pages          (make bench)
+
+A dashboard with DEVICES devices, and PAGES connections that listen as pages do, over TLS, from one process. Each of
+ROUNDS rounds reports on REPORTING devices in one request; the time runs from that request's begin until the last page
+has the last event. Each page must have heard each event once and in order. Beside it: what one page costs to open.
+
+Writes .bench/dashboard_pages.md and .json.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests import registries
+from tests.unit.dashboard.served import TOKEN, Dashboard, row, until
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DEVICES, PAGES, REPORTING, ROUNDS = 1000, 200, 100, 10
+GOAL_SECONDS = 1.0
+
+
+class Page:
+    """Hears events; `number` is that of the last one."""
+
+    def __init__(self, client: httpx.AsyncClient, number: int) -> None:
+        self._client, self.number, self.heard = client, number, asyncio.Condition()
+
+    async def listen(self, ready: asyncio.Semaphore) -> None:
+        query = {"after": str(self.number)}
+        async with self._client.stream("GET", "/api/events", params=query, timeout=None) as stream:
+            async for line in stream.aiter_lines():
+                if line == ": here":
+                    ready.release()
+                if line.startswith("id: "):
+                    number = int(line[4:])
+                    assert number == self.number + 1, (number, self.number)
+                    async with self.heard:
+                        self.number = number
+                        self.heard.notify_all()
+
+    async def reaches(self, number: int) -> None:
+        async with self.heard:
+            await self.heard.wait_for(lambda: self.number >= number)
+
+
+async def measured(dashboard: Dashboard) -> dict[str, Any]:
+    signed_in = dashboard.signed_in()
+    limits = httpx.Limits(max_connections=None)
+    client = httpx.AsyncClient(
+        base_url=dashboard.url, verify=dashboard.trust, cookies=signed_in.http.cookies, limits=limits, timeout=60
+    )
+    before = time.perf_counter()
+    rack = (await client.get("/api/rack")).content
+    picture = time.perf_counter() - before
+    pages = [Page(client, json.loads(rack)["last"]) for _page in range(PAGES)]
+    ready, listening = asyncio.Semaphore(0), []
+    for page in pages:
+        listening.append(asyncio.create_task(page.listen(ready)))
+    for _page in pages:
+        await ready.acquire()
+    seconds = []
+    for number in range(ROUNDS):
+        events = [
+            {"event": "device", "device": f"nuc-{one:04}", "cpu_percent": number + 1} for one in range(1, REPORTING + 1)
+        ]
+        began = time.perf_counter()
+        answer = await client.post("/api/events", json={"events": events}, headers={"Authorization": f"Bearer {TOKEN}"})
+        await asyncio.gather(*(page.reaches(answer.json()["last"]) for page in pages))
+        seconds.append(time.perf_counter() - began)
+    for task in listening:
+        task.cancel()
+    await client.aclose()
+    return {
+        "devices": DEVICES,
+        "pages": PAGES,
+        "reporting": REPORTING,
+        "seconds_median": round(statistics.median(seconds), 3),
+        "seconds_worst": round(max(seconds), 3),
+        "picture_bytes": len(rack),
+        "picture_seconds": round(picture, 3),
+    }
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        registries.authority(folder / "certificates", "127.0.0.1")
+        dashboard = Dashboard(folder / "dashboard", folder / "certificates")
+        dashboard.rows([row(f"nuc-{number:04}") for number in range(1, DEVICES + 1)])
+        dashboard.begin()
+        try:
+            client = dashboard.signed_in()
+            until(lambda: client.asked("GET", "/api/rack")["watch"]["asked"], "the status")
+            found = asyncio.run(measured(dashboard))
+        finally:
+            dashboard.end()
+    bench = CHECKOUT / ".bench"
+    bench.mkdir(exist_ok=True)
+    (bench / "dashboard_pages.json").write_text(json.dumps(found, indent=2) + "\n")
+    text = (
+        f"{found['reporting']} devices report, {found['pages']} pages of {found['devices']} devices listen: all have "
+        f"heard after {found['seconds_median']} s (median), {found['seconds_worst']} s (worst); goal {GOAL_SECONDS} s\n"
+        f"A page opens with {found['picture_bytes'] / 1024:.0f} KiB in {found['picture_seconds']} s\n"
+    )
+    (bench / "dashboard_pages.md").write_text(text)
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, The edge.rack engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The page in a real browser: Debian's chromium."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from lab import host
+from tests.unit.dashboard.served import PASSWORDS, Dashboard, row, until
+
+CHROMIUM = Path("/usr/bin/chromium")
+LIVE_MILLISECONDS = 2000
+"""From what a device says to its tile: what the dashboard promises."""
+LOGS = Path(__file__).resolve().parents[2] / "output/logs"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        LOGS.mkdir(parents=True, exist_ok=True)
+        host.install({"chromium"}, LOGS)
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def hundred(own: Dashboard) -> Dashboard:
+    own.rows([row(f"nuc-{number:03}") for number in range(1, 101)])
+    own.begin()
+    olga = own.signed_in()
+    until(lambda: olga.asked("GET", "/api/rack")["watch"]["asked"], "the status")
+    return own
+
+
+def opened(browser: Browser, dashboard: Dashboard, name: str = "olga", **context: object) -> Page:
+    """The page, signed in and live. It fails a test by what it complains of."""
+    page = browser.new_context(ignore_https_errors=True, **context).new_page()  # type: ignore[arg-type]
+    page.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
+    page.goto(dashboard.url)
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(PASSWORDS[name])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#live")).to_have_text("Live")
+    page.on("pageerror", lambda error: pytest.fail(str(error)))
+    # As long as nobody loads the page anew, it is there.
+    page.evaluate("window.theSame = true")
+    return page
+
+
+def test_a_tile_follows_its_device_and_catches_up_after_a_lost_connection(browser: Browser, hundred: Dashboard) -> None:
+    page = opened(browser, hundred, viewport={"width": 1366, "height": 768})
+    tiles = page.locator(".tile")
+    expect(tiles).to_have_count(100)
+    expect(page.locator(".shelf")).to_have_count(10)
+    # All of them are on a laptop's screen, and none of the names is cut.
+    last = tiles.last.bounding_box()
+    assert last and last["y"] + last["height"] <= 768
+    cut = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
+    assert page.locator(".tile .name").evaluate_all(cut) == []
+
+    tile = page.locator("[data-device=nuc-042]")
+    expect(tile).to_have_accessible_name("nuc-042, well, release 2026.11")
+    hundred.report({"event": "device", "device": "nuc-042", "outcome": "failed", "fault": "<b>no</b> disk"})
+    expect(tile).to_have_accessible_name("nuc-042, failed: <b>no</b> disk, release 2026.11", timeout=LIVE_MILLISECONDS)
+    expect(tile.locator(".word")).to_have_text("failed")
+    expect(page.locator("#counts")).to_contain_text("1 failed")
+
+    # The connection is lost, the dashboard begins anew, and meanwhile the rack lives on.
+    page.context.set_offline(True)
+    hundred.end()
+    expect(page.locator("#live")).to_contain_text("Connection lost")
+    # It asks the rack as it begins, and is told the same.
+    hundred.rows([row(f"nuc-{number:03}", outcome="silent" if number == 7 else "ok") for number in range(1, 101)])
+    hundred.begin()
+    hundred.report({"event": "device", "device": "nuc-042", "outcome": "ok", "fault": ""})
+    hundred.report({"event": "device", "device": "nuc-007", "outcome": "silent"})
+    expect(tile.locator(".word")).to_have_text("failed")
+    page.context.set_offline(False)
+    expect(page.locator("#live")).to_have_text("Live")
+    expect(tile.locator(".word")).to_have_text("well")
+    expect(page.locator("[data-device=nuc-007] .word")).to_have_text("silent")
+    assert page.evaluate("window.theSame") is True
+
+
+def test_a_button_asks_first_and_then_a_job_runs_before_everybodys_eyes(
+    browser: Browser, hundred: Dashboard, tmp_path: Path
+) -> None:
+    page, other = opened(browser, hundred), opened(browser, hundred, "viktor")
+    expect(other.get_by_role("button", name="Release…")).to_have_count(0)
+
+    # By the keyboard alone.
+    page.locator("[data-device=nuc-001]").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog", name="nuc-001")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("[data-device=nuc-001]")).to_be_focused()
+
+    page.get_by_role("button", name="Release…").click()
+    page.get_by_role("dialog", name="Release?").get_by_role("button", name="Cancel").click()
+    assert hundred.signed_in().asked("GET", "/api/jobs") == []
+    page.get_by_role("button", name="Release…").click()
+    asked = page.get_by_role("dialog", name="Release?")
+    asked.get_by_label("Name of the release").fill("2026.12")
+    asked.get_by_role("button", name="Release").click()
+    expect(page.locator("#note")).to_have_text("Job 1 has begun.")
+    expect(page.locator("#output")).to_contain_text("began with 2026.12")
+    expect(other.locator("[data-job='1'] .state")).to_have_text("running")
+    hundred.go()
+    for one in (page, other):
+        expect(one.locator("[data-job='1'] .state")).to_have_text("succeeded")
+    expect(page.locator("#output")).to_have_text(re.compile(r"PLAY RECAP[\s\S]*failed=0"))
+    assert page.locator("#output").inner_text().count("PLAY RECAP") == 1
+
+
+def test_a_training_is_drawn_as_it_goes_and_on_a_phone_nothing_sticks_out(browser: Browser, hundred: Dashboard) -> None:
+    page = opened(browser, hundred, "viktor", viewport={"width": 390, "height": 844}, color_scheme="dark")
+    expect(page.locator("#training")).to_contain_text("No training has reported yet.")
+    job = "2026.11-digits-1"
+    hundred.report(
+        {"event": "start", "job": job, "task": "digits", "ranks": 2, "hosts": ["nuc-001", "nuc-002"]},
+        *(
+            {
+                "event": "step",
+                "job": job,
+                "rank": rank,
+                "step": step,
+                "loss": 2.0 - step / 10,
+                "seconds": 0.02 + rank / 100,
+                "samples_per_second": 1000.0,
+            }
+            for step in range(10)
+            for rank in (0, 1)
+        ),
+    )
+    curve = page.get_by_role("img", name="Loss from 2.0000 at step 0 to 1.1000 at step 9")
+    expect(curve).to_be_visible()
+    expect(page.locator("#training")).to_contain_text("nuc-002 (slowest)")
+    expect(page.locator("[data-device=nuc-002] .more")).to_have_text("#1 · 30 ms")
+    hundred.report({"event": "step", "job": job, "rank": 0, "step": 10, "loss": 0.5, "seconds": 0.02})
+    expect(page.get_by_role("img", name=re.compile("to 0.5000 at step 10"))).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    cut = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
+    assert page.locator(".tile .name").evaluate_all(cut) == []
