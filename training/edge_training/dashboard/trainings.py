@@ -134,7 +134,8 @@ class Trainings:
             count = connection.execute("SELECT count(DISTINCT step) AS steps FROM steps WHERE job = ?", job)
             stride = max(1, math.ceil(count.fetchone()["steps"] / POINTS))
             curve = (
-                "SELECT step, loss FROM (SELECT step, avg(loss) AS loss, row_number() OVER (ORDER BY step) - 1 AS place "
+                "SELECT step, loss FROM "
+                "(SELECT step, avg(loss) AS loss, row_number() OVER (ORDER BY step) - 1 AS place "
                 "FROM steps WHERE job = ? GROUP BY step) WHERE place % ? = 0 ORDER BY step"
             )
             last = (
