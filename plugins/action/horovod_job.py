@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import typing as t
 
 from ansible_collections.edge.rack.plugins.plugin_utils.live_progress import LiveProgress, display
 
@@ -20,7 +21,7 @@ class ActionModule(LiveProgress):
     """The progress file is the job's, on the launcher; each line of it goes to a file on the controller, too."""
 
     # Files that could not be written: a full disk here is no reason to end a training there.
-    _given_up = ()
+    _given_up: t.Tuple[str, ...] = ()
 
     def keep(self, line):
         path = self._task.args.get("local_progress_file")
