@@ -712,6 +712,13 @@ class Launcher(object):
         except OSError:
             return None
 
+    def write_json(self, path, value):
+        """The file has its name only when it is whole."""
+        script = 'printf "%s\\n" "$2" >"$1.part" && mv "$1.part" "$1"'
+        status, _out, err = self.call(["sh", "-c", script, "write", path, json.dumps(value, indent=2)])
+        if status:
+            raise LauncherError("%s cannot be written: %s" % (path, err.strip()[-300:]))
+
     def read_json(self, path):
         """A file's value, or None."""
         try:
@@ -753,7 +760,11 @@ class Job(object):
     def recorded_result(self):
         """The result of this job's finished run, if there is one; it must have had the same settings."""
         result = self.launcher.read_json(self.folder + "/result.json")
-        if result is None or self.params["force"]:
+        if result is None:
+            return None
+        # The ranks write what they know; of restarts they know nothing, and an earlier release recorded none.
+        result = dict({"restarts": [], "lost_workers": []}, **result)
+        if self.params["force"]:
             return result
         difference = spec_difference(self.launcher.read_json(self.folder + "/spec.json") or {}, self.spec)
         if difference:
@@ -816,7 +827,10 @@ class Job(object):
             if result is not None:
                 left = [worker["name"] for worker in workers]
                 lost = [worker["name"] for worker in self.params["workers"] if worker["name"] not in left]
-                return dict(result, restarts=restarts, lost_workers=lost), progress
+                result = dict(result, restarts=restarts, lost_workers=lost)
+                if restarts:
+                    self.launcher.write_json(self.folder + "/result.json", result)
+                return result, progress
             said = self.launcher.read(log) or ""
             is_over = status in (None, 0, TIMED_OUT, CANNOT_WRITE) or passed >= self.params["timeout_seconds"]
             if is_over or not is_lost_rank(said) or len(restarts) >= self.params["max_restarts"]:

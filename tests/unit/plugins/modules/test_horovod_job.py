@@ -249,7 +249,12 @@ class Container:
     def read(self, path: str) -> str | None:
         return self.files.get(path)
 
+    def write_json(self, path: str, value: Any) -> None:
+        self.files[path] = json.dumps(value)
+
     def read_json(self, path: str) -> Any:
+        if path in self.files:
+            return json.loads(self.files[path])
         return {"ranks": 2} if path.endswith("result.json") else None
 
 
@@ -271,6 +276,7 @@ def test_a_training_goes_on_with_the_workers_that_are_left() -> None:
     assert [one["workers"] for one in result["restarts"]] == [["nuc-01", "nuc-03"]] * 2
     assert "the connection to nuc-02 was lost" in result["restarts"][0]["reason"]
     assert result["lost_workers"] == ["nuc-02"]
+    assert job(container, force=True).recorded_result() == result
     first, second, _third = container.started
     assert first[7] == ""
     assert json.loads(second[7])["text"].endswith("; going on with 2 of 3 workers from the last checkpoint")
@@ -280,6 +286,14 @@ def test_a_training_goes_on_with_the_workers_that_are_left() -> None:
         f"/jobs/digits-1/mpirun{number}.log" for number in ("", "-1", "-2")
     ]
     assert container.stopped == [["10.10.0.1", "10.10.0.3"]] * 2
+
+
+def test_a_record_says_the_same_as_its_training_did() -> None:
+    """Or a second run would have another result, and a changed report."""
+    container = Container([(0, "")], [])
+    result, _progress = job(container).train(["mpirun"])
+    assert job(container, force=True).recorded_result() == result == {"ranks": 2, "restarts": [], "lost_workers": []}
+    assert container.files == {"/jobs/digits-1/mpirun.log": ""}
 
 
 @pytest.mark.parametrize(
