@@ -199,17 +199,27 @@ def test_a_job_that_ended_while_the_dashboard_was_away_is_told_with_its_outcome(
     assert "failed=0" in said
 
 
+def processes(words: str) -> list[int]:
+    found = subprocess.run(["pgrep", "-f", words], capture_output=True, text=True, check=False)
+    return [int(number) for number in found.stdout.split()]
+
+
 def test_a_job_whose_process_is_gone_is_said_to_be_lost(begun: Dashboard) -> None:
     olga = begun.signed_in()
     number = olga.job(action="release", name="2026.12")["id"]
-    until(lambda: "began with" in olga.said(number), "its first word")
+    # Until it waits: what it begins later would outlive the kill, and take the word that the second one waits for.
+    until(lambda: processes(f"cat {begun.project}/go"), "its wait")
     begun.end()
-    # The machine went down: all of it is gone.
-    for words in (f"dashboard.runner {begun.state}/jobs/{number} ", str(begun.project)):
-        found = subprocess.run(["pgrep", "-f", words], capture_output=True, text=True, check=True)
-        for process in found.stdout.split():
+
+    def gone() -> bool:
+        """The machine went down: all of it is gone."""
+        found = processes(f"dashboard.runner {begun.state}/jobs/{number} |{begun.project}")
+        for process in found:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(process), signal.SIGKILL)
+                os.kill(process, signal.SIGKILL)
+        return not found
+
+    until(gone, "the end of all of it")
     begun.begin()
     lost = olga.ended(number)
     assert (lost["state"], lost["rc"]) == ("lost", None)
