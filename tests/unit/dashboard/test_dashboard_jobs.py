@@ -153,14 +153,18 @@ def test_each_job_is_in_the_audit_with_who_what_when_and_outcome(begun: Dashboar
     assert (begun.state / "audit.jsonl").stat().st_mode & 0o077 == 0
 
 
+def processes(words: str) -> list[int]:
+    found = subprocess.run(["pgrep", "-f", words], capture_output=True, text=True, check=False)
+    return [int(number) for number in found.stdout.split()]
+
+
 def test_a_job_can_be_cancelled_by_who_may_begin_it(begun: Dashboard) -> None:
     olga = begun.signed_in()
     number = olga.job(action="release", name="2026.12")["id"]
     until(lambda: "began with" in olga.said(number), "its first word")
     olga.asked("POST", f"/api/jobs/{number}/cancel", 202)
     assert olga.ended(number)["state"] == "cancelled"
-    left = subprocess.run(["pgrep", "-f", str(begun.project)], capture_output=True, text=True, check=False)
-    assert left.stdout == ""
+    assert processes(str(begun.project)) == []
     until(lambda: [line["event"] for line in begun.audit()] == ["begin", "cancel", "end"], "the audit")
     olga.asked("POST", "/api/jobs/999/cancel", 404)
 
@@ -197,11 +201,6 @@ def test_a_job_that_ended_while_the_dashboard_was_away_is_told_with_its_outcome(
     with olga.listening(last=last) as told:
         said = next(one.data["text"] for one in told if one.kind == "output" and "PLAY RECAP" in one.data["text"])
     assert "failed=0" in said
-
-
-def processes(words: str) -> list[int]:
-    found = subprocess.run(["pgrep", "-f", words], capture_output=True, text=True, check=False)
-    return [int(number) for number in found.stdout.split()]
 
 
 def test_a_job_whose_process_is_gone_is_said_to_be_lost(begun: Dashboard) -> None:

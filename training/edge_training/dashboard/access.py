@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import math
 import secrets
 import threading
 import time
@@ -16,7 +15,7 @@ from fastapi import Depends, Request
 
 from edge_training.dashboard.accounts import Account, Accounts
 from edge_training.dashboard.store import Store
-from edge_training.manager.access import Attempts
+from edge_training.manager.access import Attempts, be_patient, bears
 from edge_training.problem import ProblemError
 
 HEADER = "X-CSRF-Token"
@@ -44,7 +43,7 @@ class Access:
         address = _address(request)
         # One at a time: a hash takes a core for a quarter of a second, and guesses that come together count, too.
         with self._one_at_a_time:
-            _patience(self._logins, address, "Too many attempts")
+            be_patient(self._logins, address, "Too many attempts")
             account = self._accounts.admit(name, password)
             if account is None:
                 self._logins.failed(address)
@@ -96,15 +95,13 @@ class Access:
     def reporter(self, request: Request) -> None:
         """Raises ProblemError where the token is not the one that devices and trainings have."""
         address = _address(request)
-        _patience(self._tokens, address, "Too many wrong tokens")
+        be_patient(self._tokens, address, "Too many wrong tokens")
         try:
             token = self._token_file.read_bytes().strip()
         except OSError as error:
             detail = f"{self._token_file}: {error.strerror}. Make a token."
             raise ProblemError(503, "The dashboard has no token", detail) from error
-        scheme, _space, word = request.headers.get("Authorization", "").partition(" ")
-        right = hmac.compare_digest(hashlib.sha256(word.strip().encode()).digest(), hashlib.sha256(token).digest())
-        if scheme.lower() != "bearer" or not right or not token:
+        if not bears(request.headers.get("Authorization", ""), token):
             self._tokens.failed(address)
             detail = "Send `Authorization: Bearer TOKEN` with the token of the dashboard."
             raise ProblemError(401, "Not admitted", detail, {"WWW-Authenticate": "Bearer"})
@@ -115,11 +112,6 @@ def own_origin(request: Request) -> None:
     origin = request.headers.get("Origin")
     if origin and origin != f"https://{request.headers.get('Host', '')}":
         raise ProblemError(403, "The request is not from the page", f"Its origin is {origin[:200]}.")
-
-
-def _patience(attempts: Attempts, address: str, title: str) -> None:
-    if wait := math.ceil(attempts.wait_seconds(address)):
-        raise ProblemError(429, title, f"Try again in {wait} seconds.", {"Retry-After": str(wait)})
 
 
 def _key(number: str, account: Account) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_training.dashboard.access import Access, own_origin
+from edge_training.manager.access import limit
 from edge_training.problem import ProblemError
 
 BODY_BYTES = 1024 * 1024
@@ -47,14 +48,6 @@ class Guard:
         own_origin(request)
         if request.url.path == "/api/events":
             self._access.reporter(request)
-            _limit(request.headers, BODY_BYTES)
+            limit(request.headers, BODY_BYTES)
         else:
-            _limit(request.headers, SIGNED_OUT_BODY_BYTES if request.url.path == "/api/session" else BODY_BYTES)
-
-
-def _limit(headers: Headers, most: int) -> None:
-    if "transfer-encoding" in headers:
-        raise ProblemError(411, "The length is missing", "Send Content-Length.")
-    length = headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > most:
-        raise ProblemError(413, "The request is too large", f"Send at most {most} bytes.")
+            limit(request.headers, SIGNED_OUT_BODY_BYTES if request.url.path == "/api/session" else BODY_BYTES)

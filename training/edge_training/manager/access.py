@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edge_training.problem import ProblemError
@@ -54,35 +55,45 @@ class Access:
         if scope["type"] != "http" or scope["path"] == OPEN:
             return await self._app(scope, receive, send)
         try:
-            headers = dict(scope["headers"])
-            self._admit(scope["client"][0] if scope["client"] else "", headers.get(b"authorization", b""))
-            _limit(headers)
+            headers = Headers(scope=scope)
+            self._admit(scope["client"][0] if scope["client"] else "", headers.get("authorization", ""))
+            limit(headers, BODY_BYTES)
         except ProblemError as error:
             return await error.response()(scope, receive, send)
         return await self._app(scope, receive, send)
 
-    def _admit(self, address: str, given: bytes) -> None:
-        if wait := math.ceil(self._attempts.wait_seconds(address)):
-            raise ProblemError(
-                429, "Too many wrong tokens", f"Try again in {wait} seconds.", {"Retry-After": str(wait)}
-            )
+    def _admit(self, address: str, given: str) -> None:
+        be_patient(self._attempts, address, "Too many wrong tokens")
         try:
             token = self._token_file.read_bytes().strip()
         except OSError as error:
             detail = f"{self._token_file}: {error.strerror}. Make a token for this device."
             raise ProblemError(503, "The device has no token", detail) from error
-        scheme, _space, word = given.partition(b" ")
-        # Of equal length, so that the time tells nothing.
-        right = hmac.compare_digest(hashlib.sha256(word.strip()).digest(), hashlib.sha256(token).digest())
-        if scheme.lower() != b"bearer" or not right or not token:
+        if not bears(given, token):
             self._attempts.failed(address)
             title, detail = "Not admitted", "Send `Authorization: Bearer TOKEN` with the token of this device."
             raise ProblemError(401, title, detail, {"WWW-Authenticate": "Bearer"})
 
 
-def _limit(headers: dict[bytes, bytes]) -> None:
-    if b"transfer-encoding" in headers:
+def be_patient(attempts: Attempts, address: str, title: str) -> None:
+    """Raises ProblemError (429) where this address has failed too often."""
+    if wait := math.ceil(attempts.wait_seconds(address)):
+        raise ProblemError(429, title, f"Try again in {wait} seconds.", {"Retry-After": str(wait)})
+
+
+def bears(authorization: str, token: bytes) -> bool:
+    """Whether the header has this token (RFC 6750); an empty one admits nobody."""
+    scheme, _space, word = authorization.partition(" ")
+    # The bytes that came, and hashes of equal length, so that the time tells nothing.
+    given = hashlib.sha256(word.encode("latin-1").strip()).digest()
+    right = hmac.compare_digest(given, hashlib.sha256(token).digest())
+    return scheme.lower() == "bearer" and right and bool(token)
+
+
+def limit(headers: Headers, most: int) -> None:
+    """Raises ProblemError (411, 413) for a body that does not say how long it is, or is longer than `most` bytes."""
+    if "transfer-encoding" in headers:
         raise ProblemError(411, "The length is missing", "Send Content-Length.")
-    length = headers.get(b"content-length", b"0")
-    if not length.isdigit() or int(length) > BODY_BYTES:
-        raise ProblemError(413, "The request is too large", f"Send at most {BODY_BYTES} bytes.")
+    length = headers.get("content-length", "0")
+    if not (length.isascii() and length.isdigit()) or int(length) > most:
+        raise ProblemError(413, "The request is too large", f"Send at most {most} bytes.")
