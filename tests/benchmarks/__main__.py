@@ -31,6 +31,7 @@ BENCH = CHECKOUT / ".bench"
 BENCHMARKS = {
     "esxi_calls": "modules for ESXi beside raw calls of the host",
     "maas_inventory": "the dynamic inventory beside a raw request",
+    "enrolment": "requests to MAAS from New to Deployed",
     "registry_pulls": "many devices behind one link, with and without waves and caches",
     "predictor": "a prediction beside a bare call of ONNX Runtime; models swapped under load",
     "pull_cost": "a device's own run beside `puppet apply`",

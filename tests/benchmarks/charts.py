@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 # Of each: what the horizontal axis counts, and which of its figures are drawn under which name.
 CURVES = {
     "maas_inventory": ("machines", {"raw": "a raw request", "cold": "inventory, cold", "cached": "inventory, cached"}),
+    "enrolment": ("machines", {"seconds": "from New to Deployed", "again_seconds": "nothing to do"}),
     "push_cost": ("devices", {"ping_seconds": "ansible -m ping", "push_seconds": "a push that changes nothing"}),
     "dashboard_pages": ("devices", {"seconds_median": "event to all pages", "picture_seconds": "a page opens"}),
 }
