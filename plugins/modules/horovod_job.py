@@ -44,7 +44,7 @@ options:
     type: str
   workers:
     description:
-      - The workers in the order of their ranks. The first one is the launcher.
+      - The workers in the order of their ranks. The first one that answers is the launcher.
     type: list
     elements: dict
     required: true
@@ -95,6 +95,30 @@ options:
     description: The training is ended, on all workers, when it takes longer.
     type: int
     default: 3600
+  unfit:
+    description:
+      - What becomes of a worker that the preflight finds unfit; it does not answer, has too little memory or disk,
+        lacks the task's data, has another image, clock or MTU than the others.
+      - With V(refuse) the training does not start. With V(leave_out) it starts with the others, if they are at least
+        O(min_workers); RV(result.left_out) names those that were left out, and why.
+      - The launcher cannot leave itself out.
+    type: str
+    choices: [refuse, leave_out]
+    default: refuse
+  unreachable:
+    description:
+      - Names of workers that are known not to answer. They are unfit.
+    type: list
+    elements: str
+    default: []
+  memory_mib:
+    description: Memory that a worker must have available for each of its ranks, in MiB.
+    type: int
+    default: 320
+  disk_mib:
+    description: What must be free in each of a worker's folders, in MiB.
+    type: int
+    default: 256
   max_restarts:
     description:
       - How often a training that lost a rank, a device or a link goes on by itself, from its last checkpoint and with
@@ -104,7 +128,7 @@ options:
     type: int
     default: 3
   min_workers:
-    description: With fewer workers it does not go on.
+    description: With fewer workers it does not go on, nor does it start.
     type: int
     default: 1
   container:
@@ -231,6 +255,10 @@ result:
       description: Workers that were there at the start and not at the end.
       type: list
       elements: str
+    left_out:
+      description: Workers that were unfit at the start; C(name), and C(findings) with what is wrong and its fix.
+      type: list
+      elements: dict
     model_digest:
       description: C(sha256:...) of the model's bundle.
       type: str
@@ -299,11 +327,13 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Above this number of hosts mpirun's own connections come in bursts that sshd and switches feel.
 MANY_HOSTS = 64
-MEMORY_PER_RANK = 320 * 1024 * 1024
-DISK_PER_WORKER = 256 * 1024 * 1024
 CLOCK_TOLERANCE_SECONDS = 5.0
-# A worker that does not answer for so long is not waited for.
+# A worker that does not answer for so long is not waited for; a task may have to look at many files.
+PROBE_SECONDS = 20
+DATA_SECONDS = 300
 SURVIVOR_SECONDS = 12
+# Of other tasks each worker is asked whether it has the data.
+DATA_IN_IMAGE = ("digits",)
 SPEC_FIELDS = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed", "workers", "image_digest")
 
 ALREADY_RUNNING = 75
@@ -425,7 +455,7 @@ def request_findings(params):
         )
     if params["max_restarts"] < 0:
         findings.append("max_restarts: %d: must be 0 or more" % params["max_restarts"])
-    for field in ("epochs", "batch_size", "learning_rate", "timeout_seconds", "min_workers"):
+    for field in ("epochs", "batch_size", "learning_rate", "timeout_seconds", "min_workers", "memory_mib", "disk_mib"):
         if params[field] <= 0:
             findings.append("%s: %s: must be greater than 0" % (field, params[field]))
     try:
@@ -435,6 +465,11 @@ def request_findings(params):
         subnet = None
     if not params["workers"]:
         findings.append("workers: the list is empty; name at least one device")
+    strangers = set(params["unreachable"]) - {worker["name"] for worker in params["workers"]}
+    if strangers:
+        findings.append("unreachable: %s: not among the workers" % ", ".join(sorted(strangers)))
+    elif params["workers"] and len(set(params["unreachable"])) == len(params["workers"]):
+        findings.append("unreachable: no worker is left; check the power and the network of the rack")
     for field in ("name", "address"):
         values = [worker[field] for worker in params["workers"]]
         for value in sorted({value for value in values if values.count(value) > 1}):
@@ -479,71 +514,111 @@ def check_findings(params, verdict):
     ]
 
 
-def probe_findings(params, launcher, answers):
-    """What is wrong with the workers, by their own words; O(answers) is in the order of O(workers)."""
-    findings = []
-    hosts = {}
-    digests = {}
-    versions = {}
-    for worker, answer in zip(params["workers"], answers, strict=True):
-        name = worker["name"]
-        if "error" in answer:
-            findings.append(
+def probe_request(params, workers):
+    """What the launcher asks each worker."""
+    task = None if params["task"] in DATA_IN_IMAGE else params["task"]
+    return {
+        "workers": workers,
+        "ssh_port": params["ssh_port"],
+        "subnet": params["subnet"],
+        "task": task,
+        "timeout_seconds": DATA_SECONDS if task else PROBE_SECONDS,
+    }
+
+
+def probe_findings(params, workers, launcher, answers):
+    """(what is wrong with all, what is wrong with one by its name); O(answers) is in the order of O(workers)."""
+    unfit = {}
+    facts = {}
+    for worker, answer in zip(workers, answers, strict=True):
+        if "facts" in answer:
+            facts[worker["name"]] = answer["facts"]
+            unfit[worker["name"]] = worker_findings(params, worker, answer["facts"])
+        else:
+            unfit[worker["name"]] = [
                 "%s: SSH from the launcher to %s port %d fails: %s; is its worker container running with"
-                " this job's keys?" % (name, worker["address"], params["ssh_port"], answer["error"])
-            )
-            continue
-        facts = answer["facts"]
-        hosts.setdefault(facts["host"], []).append(name)
-        digests.setdefault(facts.get("image_digest"), []).append(name)
-        versions.setdefault(facts["version"], []).append(name)
-        findings += worker_findings(name, worker["slots"], facts)
-    for host, names in sorted(hosts.items()):
+                " this job's keys?" % (worker["name"], worker["address"], params["ssh_port"], answer["error"])
+            ]
+    for finding in mtu_findings(params["subnet"], facts):
+        unfit[finding.partition(":")[0]].append(finding)
+    common = []
+    for host, names in sorted(names_by("host", facts).items()):
         if len(names) > 1:
-            findings.append("%s: all call themselves %s; give each device its own host name" % (", ".join(names), host))
-    first = params["workers"][0]["name"]
-    if answers and "facts" in answers[0] and answers[0]["facts"]["host"] != launcher["host"]:
-        findings.append(
+            common.append("%s: all call themselves %s; give each device its own host name" % (", ".join(names), host))
+    first = workers[0]["name"]
+    if first in facts and facts[first]["host"] != launcher["host"]:
+        common.append(
             "%s: it is the first worker but the job starts on %s; run this module on the first worker"
             % (first, launcher["host"])
         )
-    if params["image_digest"]:
-        for digest, names in sorted(digests.items(), key=str):
-            if digest != params["image_digest"]:
-                findings.append(
-                    "%s: runs image %s, not %s; deploy the release's worker image"
-                    % (", ".join(names), digest or "without a digest", params["image_digest"])
-                )
-    else:
-        findings += disagreement("image", digests)
-    return findings + disagreement("version", versions)
+    if not params["image_digest"]:
+        common += disagreement("image", names_by("image_digest", facts))
+    common += disagreement("version", names_by("version", facts))
+    return common, {name: findings for name, findings in unfit.items() if findings}
 
 
-def worker_findings(name, slots, facts):
-    """What is wrong with one worker."""
+def worker_findings(params, worker, facts):
+    """What is wrong with one worker, by its own words."""
+    name, slots = worker["name"], worker["slots"]
     findings = []
+    if params["image_digest"] and facts["image_digest"] != params["image_digest"]:
+        findings.append(
+            "%s: runs image %s, not %s; deploy the release's worker image"
+            % (name, facts["image_digest"] or "without a digest", params["image_digest"])
+        )
     offset = facts["clock_offset_seconds"]
     if abs(offset) > CLOCK_TOLERANCE_SECONDS:
         findings.append(
             "%s: its clock is %.0f s %s the launcher's; check its time service"
             % (name, abs(offset), "ahead of" if offset > 0 else "behind")
         )
-    if facts["memory_available_bytes"] < slots * MEMORY_PER_RANK:
+    if facts["memory_available_bytes"] >> 20 < slots * params["memory_mib"]:
         findings.append(
-            "%s: %d MiB of memory available, %d rank(s) need %d; stop something there or use fewer slots"
-            % (name, facts["memory_available_bytes"] >> 20, slots, slots * MEMORY_PER_RANK >> 20)
+            "%s: %d MiB of memory available, %d rank(s) need %d; stop something there, use fewer slots"
+            " or set memory_mib" % (name, facts["memory_available_bytes"] >> 20, slots, slots * params["memory_mib"])
         )
     for folder, free in sorted(facts["folders"].items()):
         if free is None:
             findings.append(
                 "%s: %s is not writable in the container; it must be mounted and belong to uid 8470" % (name, folder)
             )
-        elif free < DISK_PER_WORKER:
+        elif free >> 20 < params["disk_mib"]:
             findings.append(
-                "%s: %d MiB free in %s, %d are needed; remove old checkpoints or models"
-                % (name, free >> 20, folder, DISK_PER_WORKER >> 20)
+                "%s: %d MiB free in %s, %d are needed; remove old checkpoints or models, or set disk_mib"
+                % (name, free >> 20, folder, params["disk_mib"])
             )
+    if facts["interface"] is None:
+        findings.append(
+            "%s: no interface has an address in %s; give it one, or name the network that it is on"
+            % (name, params["subnet"])
+        )
+    if facts["lacks"]:
+        findings.append("%s: %s" % (name, facts["lacks"]))
     return findings
+
+
+def mtu_findings(subnet, facts):
+    """Who has another MTU than most: its large packets, or those to it, are lost without a word."""
+    names = {mtu: owners for mtu, owners in names_by("mtu", facts).items() if mtu is not None}
+    if len(names) < 2:
+        return []
+    # Of equally frequent ones the launcher's, for max() takes the first and the launcher was asked first.
+    usual = max(names, key=lambda mtu: len(names[mtu]))
+    return [
+        "%s: MTU %d on %s, %s has %d; give all interfaces in %s the same"
+        % (name, mtu, facts[name]["interface"], names[usual][0], usual, subnet)
+        for mtu, owners in names.items()
+        for name in owners
+        if mtu != usual
+    ]
+
+
+def names_by(field, facts):
+    """Workers' names by what they say of a field."""
+    names = {}
+    for name, told in facts.items():
+        names.setdefault(told[field], []).append(name)
+    return names
 
 
 def disagreement(what, names_by_value):
@@ -737,6 +812,8 @@ class Job(object):
         self.module = module
         self.params = module.params
         self.spec = spec_of(module.params)
+        self.workers = [one for one in module.params["workers"] if one["name"] not in module.params["unreachable"]]
+        self.left_out = []
         self.folder = "%s/jobs/%s" % (module.params["state_dir"].rstrip("/"), module.params["name"])
         self.always = {"spec_hash": spec_hash(self.spec), "log": self.folder + "/mpirun.log"}
         self.launcher = Launcher(module.params["docker_host"], module.params["container"])
@@ -746,12 +823,13 @@ class Job(object):
 
     def run(self):
         self.stop_at_findings(request_findings(self.params))
-        command = mpirun_command(self.params)
         recorded = self.recorded_result()
         if recorded is not None and not self.params["force"]:
+            command = mpirun_command(dict(self.params, workers=self.workers))
             self.module.exit_json(changed=False, result=recorded, command=command, **self.always)
         self.launcher.require()
         self.preflight()
+        command = mpirun_command(dict(self.params, workers=self.workers))
         if self.module.check_mode:
             self.module.exit_json(changed=True, command=command, **self.always)
         result, progress = self.train(command)
@@ -763,7 +841,7 @@ class Job(object):
         if result is None:
             return None
         # The ranks write what they know; of restarts they know nothing, and an earlier release recorded none.
-        result = dict({"restarts": [], "lost_workers": []}, **result)
+        result = dict({"restarts": [], "lost_workers": [], "left_out": []}, **result)
         if self.params["force"]:
             return result
         difference = spec_difference(self.launcher.read_json(self.folder + "/spec.json") or {}, self.spec)
@@ -775,7 +853,8 @@ class Job(object):
         return result
 
     def preflight(self):
-        request = {"workers": self.params["workers"], "ssh_port": self.params["ssh_port"]}
+        """Whoever is unfit is left out, or the job is refused."""
+        request = probe_request(self.params, self.workers)
         status, out, err = self.launcher.call(["python", "-m", "edge_training.probe", "all", json.dumps(request)])
         try:
             answer = json.loads(out)
@@ -784,14 +863,39 @@ class Job(object):
                 "the preflight in container %s ended with status %s: %s"
                 % (self.launcher.name, status, (err or out).strip()[-500:])
             )
-        self.stop_at_findings(probe_findings(self.params, answer["launcher"], answer["workers"]))
+        common, unfit = probe_findings(self.params, self.workers, answer["launcher"], answer["workers"])
+        for name in self.params["unreachable"]:
+            unfit[name] = ["%s: does not answer; check its power and its network" % name]
+        self.leave_out(common, unfit)
         if is_path(self.params["task"]):
             self.check_task()
+
+    def leave_out(self, common, unfit):
+        """The workers without those that are unfit; none of them may be the launcher."""
+        every = common + [finding for findings in unfit.values() for finding in findings]
+        if self.params["unfit"] == "refuse" or common:
+            self.stop_at_findings(every)
+        launcher = self.workers[0]["name"]
+        if launcher in unfit:
+            self.stop_at_findings([*every, "%s: it starts the job and cannot be left out; mend it first" % launcher])
+        self.workers = [worker for worker in self.workers if worker["name"] not in unfit]
+        self.left_out = [{"name": name, "findings": findings} for name, findings in sorted(unfit.items())]
+        if len(self.workers) < self.params["min_workers"]:
+            short = "%d of %d workers are fit, fewer than min_workers (%d)" % (
+                len(self.workers),
+                len(self.params["workers"]),
+                self.params["min_workers"],
+            )
+            self.stop_at_findings([*every, short])
+        for finding in every:
+            self.module.warn("left out: %s" % finding)
 
     def check_task(self):
         """A model that cannot train is found on one device, not on all."""
         path = "/tmp/edge-check-%s" % self.params["name"]  # noqa: S108  the container's own
-        handle = self.launcher.start(["sh", "-c", CHECK_SCRIPT, "check", path, *check_command(self.params)])
+        handle = self.launcher.start(
+            ["sh", "-c", CHECK_SCRIPT, "check", path, *check_command(dict(self.params, workers=self.workers))]
+        )
         self.wait_for(handle, self.params["timeout_seconds"])
         verdict = self.launcher.read_json(path + ".json")
         if verdict is None:
@@ -817,7 +921,7 @@ class Job(object):
 
     def train(self, command):
         """The result and the progress, by as many runs as it takes: each goes on from the last checkpoint."""
-        started, workers, note, restarts = time.monotonic(), self.params["workers"], "", []
+        started, workers, note, restarts = time.monotonic(), self.workers, "", []
         while True:
             log = self.always["log"] if not restarts else "%s/mpirun-%d.log" % (self.folder, len(restarts))
             seconds = max(1, int(self.params["timeout_seconds"] - (time.monotonic() - started)))
@@ -826,9 +930,9 @@ class Job(object):
             progress = progress_lines(self.launcher.read(self.folder + "/progress.jsonl") or "")
             if result is not None:
                 left = [worker["name"] for worker in workers]
-                lost = [worker["name"] for worker in self.params["workers"] if worker["name"] not in left]
-                result = dict(result, restarts=restarts, lost_workers=lost)
-                if restarts:
+                lost = [worker["name"] for worker in self.workers if worker["name"] not in left]
+                result = dict(result, restarts=restarts, lost_workers=lost, left_out=self.left_out)
+                if restarts or self.left_out:
                     self.launcher.write_json(self.folder + "/result.json", result)
                 return result, progress
             said = self.launcher.read(log) or ""
@@ -856,7 +960,7 @@ class Job(object):
             note = "%s; going on with %d of %d workers from the last checkpoint" % (
                 reason,
                 len(names),
-                len(self.params["workers"]),
+                len(self.workers),
             )
             command = mpirun_command(dict(self.params, workers=workers, resume=True, force=False))
 
@@ -932,6 +1036,10 @@ def main():
             "timeout_seconds": {"type": "int", "default": 3600},
             "container": {"type": "str", "default": "edge-worker"},
             "state_dir": {"type": "path", "default": "/var/lib/edge/state"},
+            "unfit": {"type": "str", "choices": ["refuse", "leave_out"], "default": "refuse"},
+            "unreachable": {"type": "list", "elements": "str", "default": []},
+            "memory_mib": {"type": "int", "default": 320},
+            "disk_mib": {"type": "int", "default": 256},
             "max_restarts": {"type": "int", "default": 3},
             "min_workers": {"type": "int", "default": 1},
             "resume": {"type": "bool", "default": True},
