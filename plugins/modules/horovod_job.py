@@ -131,6 +131,20 @@ options:
     description: With fewer workers it does not go on, nor does it start.
     type: int
     default: 1
+  checkpoint_copies:
+    description:
+      - On how many devices besides that of rank 0 each checkpoint lies. They write it themselves, so that nothing of it
+        travels, and any of them can go on with it.
+    type: int
+    default: 1
+  checkpoint_steps:
+    description: A checkpoint is kept at the end of each epoch, and every so many steps of it. 0 is for not by steps.
+    type: int
+    default: 0
+  checkpoint_minutes:
+    description: The same by time.
+    type: float
+    default: 10
   container:
     description: Name of the worker container on the launcher.
     type: str
@@ -141,7 +155,8 @@ options:
     default: /var/lib/edge/state
   resume:
     description:
-      - Go on from the job's last checkpoint when an earlier run of it did not finish. The number of workers may differ.
+      - Go on from the job's last checkpoint when an earlier run of it did not finish, the newest one that a worker has
+        whole. The workers may be others, and another one the launcher.
     type: bool
     default: true
   force:
@@ -428,7 +443,17 @@ def mpirun_command(params):
     ):
         command += ["-x", variable]
     command += ["python", "-m", "edge_training.train", "--job", params["name"], "--subnet", subnet]
-    for field in ("task", "epochs", "batch_size", "learning_rate", "seed", "state_dir"):
+    for field in (
+        "task",
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "seed",
+        "state_dir",
+        "checkpoint_copies",
+        "checkpoint_steps",
+        "checkpoint_minutes",
+    ):
         command += ["--" + field.replace("_", "-"), str(params[field])]
     if params["task_digest"]:
         command += ["--task-digest", params["task_digest"]]
@@ -453,8 +478,9 @@ def request_findings(params):
             "task_digest: %s is part of the image, and its digest is the image's; leave task_digest out"
             % params["task"]
         )
-    if params["max_restarts"] < 0:
-        findings.append("max_restarts: %d: must be 0 or more" % params["max_restarts"])
+    for field in ("max_restarts", "checkpoint_copies", "checkpoint_steps", "checkpoint_minutes"):
+        if params[field] < 0:
+            findings.append("%s: %s: must be 0 or more" % (field, params[field]))
     for field in ("epochs", "batch_size", "learning_rate", "timeout_seconds", "min_workers", "memory_mib", "disk_mib"):
         if params[field] <= 0:
             findings.append("%s: %s: must be greater than 0" % (field, params[field]))
@@ -974,7 +1000,7 @@ class Job(object):
         return status, self.launcher.read_json(self.folder + "/result.json") if status == 0 else None
 
     def survivors(self, workers):
-        """Those that answer, with no rank of the job left on them. The launcher is one: it has the checkpoints."""
+        """Those that answer, with no rank of the job left on them. The launcher is one: this module runs there."""
         request = {"workers": workers, "ssh_port": self.params["ssh_port"], "timeout_seconds": SURVIVOR_SECONDS}
         _status, out, err = self.launcher.call(["python", "-m", "edge_training.probe", "all", json.dumps(request)])
         try:
@@ -1034,6 +1060,9 @@ def main():
             "seed": {"type": "int", "default": 1},
             "image_digest": {"type": "str"},
             "timeout_seconds": {"type": "int", "default": 3600},
+            "checkpoint_copies": {"type": "int", "default": 1},
+            "checkpoint_steps": {"type": "int", "default": 0},
+            "checkpoint_minutes": {"type": "float", "default": 10},
             "container": {"type": "str", "default": "edge-worker"},
             "state_dir": {"type": "path", "default": "/var/lib/edge/state"},
             "unfit": {"type": "str", "choices": ["refuse", "leave_out"], "default": "refuse"},

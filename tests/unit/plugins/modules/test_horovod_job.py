@@ -35,6 +35,9 @@ def params(**changes: Any) -> dict[str, Any]:
         "disk_mib": 256,
         "max_restarts": 3,
         "min_workers": 1,
+        "checkpoint_copies": 1,
+        "checkpoint_steps": 0,
+        "checkpoint_minutes": 10.0,
         "container": "edge-worker",
         "state_dir": "/var/lib/edge/state",
         "resume": True,
@@ -80,6 +83,7 @@ def test_a_sound_job_has_no_findings() -> None:
         ({"workers": []}, "the list is empty"),
         ({"unreachable": ["nuc-09"]}, "unreachable: nuc-09: not among the workers"),
         ({"unreachable": ["nuc-01", "nuc-02", "nuc-03"]}, "unreachable: no worker is left"),
+        ({"checkpoint_copies": -1}, "checkpoint_copies: -1: must be 0 or more"),
         ({"disk_mib": 0}, "disk_mib: 0: must be greater than 0"),
         ({"workers": [WORKERS[0], WORKERS[0]]}, "address 10.10.0.1 is given 2 times"),
         ({"subnet": "10.20.0.0/24"}, "nuc-03: address 10.10.0.3 is not in 10.20.0.0/24"),
@@ -154,6 +158,7 @@ def test_the_command_keeps_to_the_subnet_and_the_ring() -> None:
     assert "--mca coll_tuned_dynamic_rules_filename /opt/edge/share/allreduce-ring.rules" in line
     assert "ssh -F /etc/ssh/edge_ssh_config -p 2222" in command
     assert command[-1] == "--resume"
+    assert "--checkpoint-copies 1 --checkpoint-steps 0 --checkpoint-minutes 10.0" in line
     assert "--resume" not in horovod_job.mpirun_command(params(force=True))
     assert "plm_rsh_num_concurrent" not in line
     many = [{"name": f"n{n}", "address": f"10.10.0.{n}", "slots": 1} for n in range(1, 101)]
