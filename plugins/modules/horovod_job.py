@@ -17,6 +17,8 @@ description:
   - Runs on the launcher, the device of the first worker. It checks all workers first, then runs C(mpirun) in the
     launcher's worker container, waits for the end, and returns the result of the training.
   - The worker containers run already and hold the job's keys; this module starts and stops none.
+  - If the playbook is ended (Ctrl-C, C(SIGTERM)), or a file C(stop) appears in the job's folder on the launcher, the
+    ranks leave a checkpoint and end. The same task goes on from it.
   - Large tensors go around the ring of workers (ring-allreduce); for small ones Open MPI chooses.
 requirements:
   - docker (Python package) 5.0.0 or newer on the launcher; Debian calls it python3-docker
@@ -322,6 +324,7 @@ lost_worker:
 import hashlib
 import ipaddress
 import json
+import os
 import re
 import time
 import traceback
@@ -350,6 +353,13 @@ SURVIVOR_SECONDS = 12
 # Of other tasks each worker is asked whether it has the data.
 DATA_IN_IMAGE = ("digits",)
 SPEC_FIELDS = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed", "workers", "image_digest")
+
+LAUNCHER_STAYS = "%s: starts the job, so it cannot leave itself out; mend it, or run without it (--limit 'all:!%s')"
+# Causes that a rank gives for its end where it is not its own: another one is gone, or mpirun ends them all.
+NOTICED = ("ring", "stop")
+# How long ranks may take to end: for one more step and a checkpoint, or where a step will never end.
+STOP_SECONDS = 30
+LOST_SECONDS = 5
 
 ALREADY_RUNNING = 75
 TIMED_OUT = 124
@@ -666,7 +676,7 @@ def explain_failure(log, workers):
     by_address = {worker["address"]: worker["name"] for worker in workers}
 
     said = complaint(log)
-    if said and said.get("cause") != "ring":
+    if said and said.get("cause") not in NOTICED:
         found = re.match(r"rank (\d+) ", said.get("where", ""))
         name = owners.get(int(found.group(1))) if found else None
         return "%s (%s) says: %s" % (said.get("where"), name or "unknown", said.get("message")), name
@@ -695,7 +705,7 @@ def explain_failure(log, workers):
         name = by_address.get(found.group(1))
         return "no SSH connection to %s" % (name or found.group(1)), name
     if said:
-        return "%s noticed that another rank is gone: %s" % (said.get("where"), said.get("message")), None
+        return "%s noticed that others are gone: %s" % (said.get("where"), said.get("message")), None
     last = [line.strip() for line in log.splitlines() if line.strip(" -")][-3:]
     return "mpirun's last words: %s" % (" / ".join(last) or "none"), None
 
@@ -709,13 +719,13 @@ def complaint(log):
                 told.append(json.loads(line))
             except ValueError:
                 continue
-    return next((one for one in told if one.get("cause") != "ring"), told[0] if told else None)
+    return next((one for one in told if one.get("cause") not in NOTICED), told[0] if told else None)
 
 
 def is_lost_rank(log):
     """Whether it ended because a rank or a device is gone; what a rank says of its own fault it would say again."""
     said = complaint(log)
-    return said is None or said.get("cause") == "ring"
+    return said is None or said.get("cause") in NOTICED
 
 
 def rank_owners(workers):
@@ -841,6 +851,7 @@ class Job(object):
         self.workers = [one for one in module.params["workers"] if one["name"] not in module.params["unreachable"]]
         self.left_out = []
         self.folder = "%s/jobs/%s" % (module.params["state_dir"].rstrip("/"), module.params["name"])
+        self.stop_file = self.folder + "/stop"
         self.always = {"spec_hash": spec_hash(self.spec), "log": self.folder + "/mpirun.log"}
         self.launcher = Launcher(module.params["docker_host"], module.params["container"])
 
@@ -854,6 +865,9 @@ class Job(object):
             command = mpirun_command(dict(self.params, workers=self.workers))
             self.module.exit_json(changed=False, result=recorded, command=command, **self.always)
         self.launcher.require()
+        if not self.module.check_mode:
+            # From here on a playbook that ends can leave word of it.
+            self.launcher.call(["sh", "-c", 'mkdir -p "$1" && rm -f "$1/stop"', "sh", self.folder])
         self.preflight()
         command = mpirun_command(dict(self.params, workers=self.workers))
         if self.module.check_mode:
@@ -903,7 +917,7 @@ class Job(object):
             self.stop_at_findings(every)
         launcher = self.workers[0]["name"]
         if launcher in unfit:
-            self.stop_at_findings([*every, "%s: it starts the job and cannot be left out; mend it first" % launcher])
+            self.stop_at_findings([*every, LAUNCHER_STAYS % (launcher, launcher)])
         self.workers = [worker for worker in self.workers if worker["name"] not in unfit]
         self.left_out = [{"name": name, "findings": findings} for name, findings in sorted(unfit.items())]
         if len(self.workers) < self.params["min_workers"]:
@@ -931,14 +945,19 @@ class Job(object):
         for note in verdict["notes"]:
             self.module.warn(note)
 
-    def wait_for(self, handle, seconds):
-        """(exit status, seconds) of a command in the container; None where it still runs after so many seconds."""
+    def wait_for(self, handle, seconds, until=None):
+        """(exit status, seconds) of a command in the container; None where it still runs after so many seconds.
+
+        Or when the file O(until) is there, on this device.
+        """
         started = time.monotonic()
         status, pause = None, 0.2
         while status is None and time.monotonic() - started < seconds:
             time.sleep(pause)
             pause = min(pause * 1.5, 2.0)
             status = self.launcher.finished(handle)
+            if until and os.path.exists(until):
+                break
         return status, time.monotonic() - started
 
     def stop_at_findings(self, findings):
@@ -951,7 +970,7 @@ class Job(object):
         while True:
             log = self.always["log"] if not restarts else "%s/mpirun-%d.log" % (self.folder, len(restarts))
             seconds = max(1, int(self.params["timeout_seconds"] - (time.monotonic() - started)))
-            status, result = self.ranks(command, log, note, seconds)
+            status, result = self.ranks(command, workers, log, note, seconds)
             passed = time.monotonic() - started
             progress = progress_lines(self.launcher.read(self.folder + "/progress.jsonl") or "")
             if result is not None:
@@ -962,6 +981,8 @@ class Job(object):
                     self.launcher.write_json(self.folder + "/result.json", result)
                 return result, progress
             said = self.launcher.read(log) or ""
+            if os.path.exists(self.stop_file):
+                self.stopped(passed, progress, said, workers)
             is_over = status in (None, 0, TIMED_OUT, CANNOT_WRITE) or passed >= self.params["timeout_seconds"]
             if is_over or not is_lost_rank(said) or len(restarts) >= self.params["max_restarts"]:
                 self.training_failed(status, passed, progress, said, log, workers)
@@ -990,11 +1011,15 @@ class Job(object):
             )
             command = mpirun_command(dict(self.params, workers=workers, resume=True, force=False))
 
-    def ranks(self, command, log, note, seconds):
+    def ranks(self, command, workers, log, note, seconds):
         """(exit status of mpirun, or None if it did not end; result of the training, or None)"""
         line = json.dumps({"event": "note", "text": note}) if note else ""
         script = ["sh", "-c", RUN_SCRIPT, "horovod_job", self.folder, log, json.dumps(self.spec), line, str(seconds)]
-        status, _passed = self.wait_for(self.launcher.start(script + command), seconds + 60)
+        handle = self.launcher.start(script + command)
+        status, _passed = self.wait_for(handle, seconds + 60, until=self.stop_file)
+        if status is None and os.path.exists(self.stop_file):
+            self.stop_ranks(workers, STOP_SECONDS)
+            status, _passed = self.wait_for(handle, STOP_SECONDS)
         if status == ALREADY_RUNNING:
             self.fail("job %s is running already; wait for it, or give this one another name" % self.params["name"])
         return status, self.launcher.read_json(self.folder + "/result.json") if status == 0 else None
@@ -1008,19 +1033,30 @@ class Job(object):
         except (ValueError, KeyError):
             self.fail("container %s does not say which workers are left: %s" % (self.launcher.name, err.strip()[-500:]))
         left = [worker for worker, answer in zip(workers, answers, strict=True) if "facts" in answer]
-        self.stop_ranks(left)
+        self.stop_ranks(left, LOST_SECONDS)
         return left if workers[0] in left else []
 
-    def stop_ranks(self, workers):
-        stop = ["python", "-m", "edge_training.stop", "--job", self.params["name"]]
-        stop += ["--ssh-port", str(self.params["ssh_port"])]
+    def stop_ranks(self, workers, patience):
+        """They have so many seconds to end by themselves."""
+        stop = ["python", "-m", "edge_training.stop", "--job", self.params["name"], "--goes-on"]
+        stop += ["--ssh-port", str(self.params["ssh_port"]), "--patience-seconds", str(patience)]
         for worker in workers:
             stop += ["--address", worker["address"]]
         self.launcher.call(stop)
 
+    def stopped(self, seconds, progress, said, workers):
+        """Somebody wanted that."""
+        self.stop_ranks(workers, LOST_SECONDS)
+        told = complaint(said)
+        self.fail(
+            "job %s was stopped after %.0f s: %s. The same task goes on from its last checkpoint"
+            % (self.params["name"], seconds, told["message"] if told else last_progress(progress)),
+            progress=progress,
+        )
+
     def training_failed(self, status, seconds, progress, said, log, workers):
         """Leave no rank behind, and say who was lost and how far it came."""
-        self.stop_ranks(workers)
+        self.stop_ranks(workers, LOST_SECONDS)
         if status is None or status == TIMED_OUT or seconds >= self.params["timeout_seconds"]:
             reason, lost = "it took longer than timeout_seconds (%d)" % self.params["timeout_seconds"], None
         elif status == CANNOT_WRITE:

@@ -468,7 +468,7 @@ def wire_report(rank: Rank, epochs: Sequence[Sequence[Epoch]]) -> dict[str, Any]
     counts = [count for count in sent if count is not None]
     measured = None
     if counts and len(counts) == len(sent) and len(set(rank.hosts)) == len(rank.hosts):
-        measured = round(sum(counts) / sum(one.steps for epoch in epochs for one in epoch))
+        measured = round(sum(counts) / max(1, sum(one.steps for epoch in epochs for one in epoch)))
     return {
         "allreduce_bytes": gradient_bytes(rank.model),
         "wire_bytes_per_step": wire.ring_bytes(gradient_bytes(rank.model), rank.communicator.size),

@@ -55,6 +55,8 @@ def test_digits_are_learned(trained: tuple[train.Settings, dict[str, Any]]) -> N
 def test_progress_is_one_line_per_event(trained: tuple[train.Settings, dict[str, Any]]) -> None:
     chosen, _ = trained
     events = [json.loads(line) for line in (chosen.folder / "progress.jsonl").read_text().splitlines()]
+    # Of an epoch that takes long on a busy machine there are more.
+    events = [event for event in events if event["event"] != "step"]
     assert [event["event"] for event in events] == ["start", *["epoch"] * chosen.epochs, "result"]
     assert set(events[1]) >= {"epoch", "epochs", "loss", "accuracy", "seconds", "images_per_second"}
 

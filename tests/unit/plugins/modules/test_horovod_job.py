@@ -253,7 +253,8 @@ RING = TOLD.replace('"}', '", "cause": "ring"}').replace("data-dir: cannot write
         (CUT_OFF, True, "the connection to nuc-02 was lost"),
         (RING + KILLED, True, "rank 2 on nuc-03 ended by signal 9"),
         (RING, True, "rank 0 on nuc-01 ended with status 1"),
-        (RING.partition("\n")[0], True, "rank 1 on host-2 noticed that another rank is gone: Connection reset by peer"),
+        (RING.partition("\n")[0], True, "rank 1 on host-2 noticed that others are gone: Connection reset by peer"),
+        (RING.replace("ring", "stop") + KILLED, True, "rank 2 on nuc-03 ended by signal 9"),
         (RING + TOLD, False, "rank 1 on host-2 (nuc-02) says: data-dir: cannot write"),
         (TOLD, False, "rank 1 on host-2 (nuc-02) says: data-dir: cannot write"),
     ],
@@ -316,7 +317,7 @@ def job(container: Container, **changes: Any) -> horovod_job.Job:
     made.module = type("Module", (), {"fail_json": staticmethod(fail_json), "warn": lambda _text: None})
     made.params, made.launcher = params(**changes), container
     made.workers = [one for one in made.params["workers"] if one["name"] not in made.params["unreachable"]]
-    made.left_out = []
+    made.left_out, made.stop_file = [], "/jobs/digits-1/stop"
     made.spec, made.folder = {}, "/jobs/digits-1"
     made.always = {"log": "/jobs/digits-1/mpirun.log"}
     return made
@@ -341,7 +342,11 @@ def test_whoever_is_unfit_is_left_out_and_named_in_the_record() -> None:
     [
         (2, {}, "nuc-02: 1 MiB of memory"),
         (2, {"unfit": "leave_out", "min_workers": 3}, "2 of 3 workers are fit, fewer than min_workers (3)"),
-        (1, {"unfit": "leave_out"}, "nuc-01: it starts the job and cannot be left out; mend it first"),
+        (
+            1,
+            {"unfit": "leave_out"},
+            "nuc-01: starts the job, so it cannot leave itself out; mend it, or run without it",
+        ),
         (0, {"unreachable": ["nuc-03"]}, "nuc-03: does not answer"),
     ],
 )
@@ -370,6 +375,36 @@ def test_a_training_goes_on_with_the_workers_that_are_left() -> None:
         f"/jobs/digits-1/mpirun{number}.log" for number in ("", "-1", "-2")
     ]
     assert container.stopped == [["10.10.0.1", "10.10.0.3"]] * 2
+
+
+STOPPED = '{"event": "error", "where": "rank 0 on host-1", "message": "stopped in epoch 3", "cause": "stop"}\n'
+
+
+def test_what_was_stopped_is_not_begun_again(tmp_path: Path) -> None:
+    container = Container([(1, STOPPED + KILLED)], [])
+    made = job(container)
+    made.stop_file = str(tmp_path / "stop")
+    (tmp_path / "stop").touch()
+    with pytest.raises(FailedError, match=r"was stopped after 0 s: stopped in epoch 3\. The same task goes"):
+        made.train(["mpirun"])
+    assert container.stopped == [["10.10.0.1", "10.10.0.2", "10.10.0.3"]]
+
+
+def test_the_word_to_stop_is_heard_while_ranks_run(tmp_path: Path) -> None:
+    """They run on until they are stopped, by the module and on all workers."""
+
+    class Running(Container):
+        def finished(self, handle: str) -> int | None:  # type: ignore[override]
+            (tmp_path / "stop").touch()
+            return super().finished(handle) if self.stopped else None
+
+    container = Running([(1, STOPPED)], [])
+    made = job(container)
+    made.stop_file = str(tmp_path / "stop")
+    with pytest.raises(FailedError, match="was stopped"):
+        made.train(["mpirun"])
+    assert container.stopped[0] == ["10.10.0.1", "10.10.0.2", "10.10.0.3"]
+    assert len(container.started) == 1
 
 
 def test_a_record_says_the_same_as_its_training_did() -> None:
