@@ -146,7 +146,7 @@ options:
   checkpoint_minutes:
     description: The same by time.
     type: float
-    default: 10
+    default: 10.0
   container:
     description: Name of the worker container on the launcher.
     type: str
@@ -1098,7 +1098,7 @@ def main():
             "timeout_seconds": {"type": "int", "default": 3600},
             "checkpoint_copies": {"type": "int", "default": 1},
             "checkpoint_steps": {"type": "int", "default": 0},
-            "checkpoint_minutes": {"type": "float", "default": 10},
+            "checkpoint_minutes": {"type": "float", "default": 10.0},
             "container": {"type": "str", "default": "edge-worker"},
             "state_dir": {"type": "path", "default": "/var/lib/edge/state"},
             "unfit": {"type": "str", "choices": ["refuse", "leave_out"], "default": "refuse"},

@@ -221,18 +221,22 @@ def test_where_rank_0_has_no_good_checkpoint_that_of_another_is_used(
     assert notes(first) == ["goes on after 2 of 3 epochs and 0 of 15 steps, with the checkpoint of nuc-1"]
 
 
+@pytest.mark.parametrize(("every", "left"), [(0, "0 of 23"), (5, "15 of 23")])
 def test_when_the_device_of_rank_0_is_gone_for_good_the_others_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int, left: str
 ) -> None:
-    devices(tmp_path, monkeypatch, [0, 1, 2])
-    rest(settings(tmp_path / "nuc-1"))
+    """Of three ranks' 15 steps an epoch 10 were done, and so two thirds of two ranks' 23."""
+    devices(tmp_path, monkeypatch, [0, 1, 2], checkpoint_steps=every)
+    second, third = settings(tmp_path / "nuc-1"), settings(tmp_path / "nuc-2")
+    rest(second)
+    known = losses(second)
     results = devices(tmp_path, monkeypatch, [2, 1], resume=True)
-    second = settings(tmp_path / "nuc-2")
-    assert notes(second) == ["goes on after 2 of 3 epochs and 0 of 23 steps, with the checkpoint of nuc-1"]
+    assert notes(third) == [f"goes on after 2 of 3 epochs and {left} steps, with the checkpoint of nuc-1"]
     assert len(results[0]["parameter_hashes"]) == 1
     # Both have it now, so that either may be lost.
-    assert kept(second) == kept(settings(tmp_path / "nuc-1"))
-    assert losses(second)[:2] == losses(settings(tmp_path / "nuc-1"))[:2]
+    assert kept(third) == kept(second)
+    assert losses(third)[:2] == known
+    assert len(losses(third)) == 3
 
 
 # -- When it is due -----------------------------------------------------------------------------
