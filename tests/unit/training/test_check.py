@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ def test_a_sound_task_has_no_findings_and_trains(tmp_path: Path) -> None:
     written(tmp_path, TASK.replace("> 0.5", "> 0.4"))
     with pytest.raises(TaskError, match=f"here, not {verdict.digest}; give every worker the same files"):
         train.run(chosen, Alone())
-    rank = train.prepare(train.Settings(job="unit", task=str(file), **folders), Alone())
+    rank = train.prepare(train.Settings(job="unit", task=str(file), **folders), Alone(), threading.Event())
     np.testing.assert_array_equal(rank.train.targets, rank.train.inputs[:, 0] > 0.4)
 
 
