@@ -23,9 +23,4 @@ test-boot:  ## build the devices' image and boot it over the network; minutes, s
 
 bench:      ## what things cost, side by side; the report is in .bench/
 	@sh lab/bootstrap.sh requirements.txt lab/requirements.txt requirements-dev.txt
-	@.venv/bin/python -m tests.benchmarks.esxi_calls
-	@.venv/bin/python -m tests.benchmarks.maas_inventory
-	@.venv/bin/python -m tests.benchmarks.registry_pulls
-	@.venv/bin/python -m tests.benchmarks.predictor
-	@.venv/bin/python -m tests.benchmarks.pull_cost
-	@.venv/bin/python -m tests.benchmarks.dashboard_pages
+	@.venv/bin/python -m tests.benchmarks

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import typing as t
 
 from ansible_collections.edge.rack.plugins.plugin_utils.live_progress import LiveProgress, display
@@ -47,12 +48,20 @@ class ActionModule(LiveProgress):
             self._given_up = (*self._given_up, path)
             display.warning("%s: %s: progress is not kept there" % (path, error.strerror))
 
+    def interrupted(self):
+        """The module looks for this file; it stops the ranks, which leave a checkpoint."""
+        path = shlex.quote(self._job_folder() + "/stop")
+        self._low_level_execute_command("touch %s" % path, sudoable=True)
+
     def timeout_seconds(self):
         return int(self._task.args.get("timeout_seconds") or DEFAULT_TIMEOUT_SECONDS)
 
     def progress_path(self):
+        return self._job_folder() + "/progress.jsonl"
+
+    def _job_folder(self):
         folder = self._task.args.get("state_dir") or DEFAULT_STATE_DIR
-        return "%s/jobs/%s/progress.jsonl" % (folder.rstrip("/"), self._task.args.get("name"))
+        return "%s/jobs/%s" % (folder.rstrip("/"), self._task.args.get("name"))
 
     def text_of(self, event):
         if event.get("event") == "start":

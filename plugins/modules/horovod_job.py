@@ -17,6 +17,8 @@ description:
   - Runs on the launcher, the device of the first worker. It checks all workers first, then runs C(mpirun) in the
     launcher's worker container, waits for the end, and returns the result of the training.
   - The worker containers run already and hold the job's keys; this module starts and stops none.
+  - If the playbook is ended (Ctrl-C, C(SIGTERM)), or a file C(stop) appears in the job's folder on the launcher, the
+    ranks leave a checkpoint and end. The same task goes on from it.
   - Large tensors go around the ring of workers (ring-allreduce); for small ones Open MPI chooses.
 requirements:
   - docker (Python package) 5.0.0 or newer on the launcher; Debian calls it python3-docker
@@ -44,7 +46,7 @@ options:
     type: str
   workers:
     description:
-      - The workers in the order of their ranks. The first one is the launcher.
+      - The workers in the order of their ranks. The first one that answers is the launcher.
     type: list
     elements: dict
     required: true
@@ -95,6 +97,30 @@ options:
     description: The training is ended, on all workers, when it takes longer.
     type: int
     default: 3600
+  unfit:
+    description:
+      - What becomes of a worker that the preflight finds unfit; it does not answer, has too little memory or disk,
+        lacks the task's data, has another image, clock or MTU than the others.
+      - With V(refuse) the training does not start. With V(leave_out) it starts with the others, if they are at least
+        O(min_workers); RV(result.left_out) names those that were left out, and why.
+      - The launcher cannot leave itself out.
+    type: str
+    choices: [refuse, leave_out]
+    default: refuse
+  unreachable:
+    description:
+      - Names of workers that are known not to answer. They are unfit.
+    type: list
+    elements: str
+    default: []
+  memory_mib:
+    description: Memory that a worker must have available for each of its ranks, in MiB.
+    type: int
+    default: 320
+  disk_mib:
+    description: What must be free in each of a worker's folders, in MiB.
+    type: int
+    default: 256
   max_restarts:
     description:
       - How often a training that lost a rank, a device or a link goes on by itself, from its last checkpoint and with
@@ -104,9 +130,23 @@ options:
     type: int
     default: 3
   min_workers:
-    description: With fewer workers it does not go on.
+    description: With fewer workers it does not go on, nor does it start.
     type: int
     default: 1
+  checkpoint_copies:
+    description:
+      - On how many devices besides that of rank 0 each checkpoint lies. They write it themselves, so that nothing of it
+        travels, and any of them can go on with it.
+    type: int
+    default: 1
+  checkpoint_steps:
+    description: A checkpoint is kept at the end of each epoch, and every so many steps of it. 0 is for not by steps.
+    type: int
+    default: 0
+  checkpoint_minutes:
+    description: The same by time.
+    type: float
+    default: 10.0
   container:
     description: Name of the worker container on the launcher.
     type: str
@@ -117,7 +157,8 @@ options:
     default: /var/lib/edge/state
   resume:
     description:
-      - Go on from the job's last checkpoint when an earlier run of it did not finish. The number of workers may differ.
+      - Go on from the job's last checkpoint when an earlier run of it did not finish, the newest one that a worker has
+        whole. The workers may be others, and another one the launcher.
     type: bool
     default: true
   force:
@@ -231,6 +272,10 @@ result:
       description: Workers that were there at the start and not at the end.
       type: list
       elements: str
+    left_out:
+      description: Workers that were unfit at the start; C(name), and C(findings) with what is wrong and its fix.
+      type: list
+      elements: dict
     model_digest:
       description: C(sha256:...) of the model's bundle.
       type: str
@@ -279,6 +324,7 @@ lost_worker:
 import hashlib
 import ipaddress
 import json
+import os
 import re
 import time
 import traceback
@@ -299,12 +345,21 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Above this number of hosts mpirun's own connections come in bursts that sshd and switches feel.
 MANY_HOSTS = 64
-MEMORY_PER_RANK = 320 * 1024 * 1024
-DISK_PER_WORKER = 256 * 1024 * 1024
 CLOCK_TOLERANCE_SECONDS = 5.0
-# A worker that does not answer for so long is not waited for.
+# A worker that does not answer for so long is not waited for; a task may have to look at many files.
+PROBE_SECONDS = 20
+DATA_SECONDS = 300
 SURVIVOR_SECONDS = 12
+# Of other tasks each worker is asked whether it has the data.
+DATA_IN_IMAGE = ("digits",)
 SPEC_FIELDS = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed", "workers", "image_digest")
+
+LAUNCHER_STAYS = "%s: starts the job, so it cannot leave itself out; mend it, or run without it (--limit 'all:!%s')"
+# Causes that a rank gives for its end where it is not its own: another one is gone, or mpirun ends them all.
+NOTICED = ("ring", "stop")
+# How long ranks may take to end: for one more step and a checkpoint, or where a step will never end.
+STOP_SECONDS = 30
+LOST_SECONDS = 5
 
 ALREADY_RUNNING = 75
 TIMED_OUT = 124
@@ -398,7 +453,17 @@ def mpirun_command(params):
     ):
         command += ["-x", variable]
     command += ["python", "-m", "edge_training.train", "--job", params["name"], "--subnet", subnet]
-    for field in ("task", "epochs", "batch_size", "learning_rate", "seed", "state_dir"):
+    for field in (
+        "task",
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "seed",
+        "state_dir",
+        "checkpoint_copies",
+        "checkpoint_steps",
+        "checkpoint_minutes",
+    ):
         command += ["--" + field.replace("_", "-"), str(params[field])]
     if params["task_digest"]:
         command += ["--task-digest", params["task_digest"]]
@@ -423,9 +488,10 @@ def request_findings(params):
             "task_digest: %s is part of the image, and its digest is the image's; leave task_digest out"
             % params["task"]
         )
-    if params["max_restarts"] < 0:
-        findings.append("max_restarts: %d: must be 0 or more" % params["max_restarts"])
-    for field in ("epochs", "batch_size", "learning_rate", "timeout_seconds", "min_workers"):
+    for field in ("max_restarts", "checkpoint_copies", "checkpoint_steps", "checkpoint_minutes"):
+        if params[field] < 0:
+            findings.append("%s: %s: must be 0 or more" % (field, params[field]))
+    for field in ("epochs", "batch_size", "learning_rate", "timeout_seconds", "min_workers", "memory_mib", "disk_mib"):
         if params[field] <= 0:
             findings.append("%s: %s: must be greater than 0" % (field, params[field]))
     try:
@@ -435,6 +501,11 @@ def request_findings(params):
         subnet = None
     if not params["workers"]:
         findings.append("workers: the list is empty; name at least one device")
+    strangers = set(params["unreachable"]) - {worker["name"] for worker in params["workers"]}
+    if strangers:
+        findings.append("unreachable: %s: not among the workers" % ", ".join(sorted(strangers)))
+    elif params["workers"] and len(set(params["unreachable"])) == len(params["workers"]):
+        findings.append("unreachable: no worker is left; check the power and the network of the rack")
     for field in ("name", "address"):
         values = [worker[field] for worker in params["workers"]]
         for value in sorted({value for value in values if values.count(value) > 1}):
@@ -479,71 +550,111 @@ def check_findings(params, verdict):
     ]
 
 
-def probe_findings(params, launcher, answers):
-    """What is wrong with the workers, by their own words; O(answers) is in the order of O(workers)."""
-    findings = []
-    hosts = {}
-    digests = {}
-    versions = {}
-    for worker, answer in zip(params["workers"], answers, strict=True):
-        name = worker["name"]
-        if "error" in answer:
-            findings.append(
+def probe_request(params, workers):
+    """What the launcher asks each worker."""
+    task = None if params["task"] in DATA_IN_IMAGE else params["task"]
+    return {
+        "workers": workers,
+        "ssh_port": params["ssh_port"],
+        "subnet": params["subnet"],
+        "task": task,
+        "timeout_seconds": DATA_SECONDS if task else PROBE_SECONDS,
+    }
+
+
+def probe_findings(params, workers, launcher, answers):
+    """(what is wrong with all, what is wrong with one by its name); O(answers) is in the order of O(workers)."""
+    unfit = {}
+    facts = {}
+    for worker, answer in zip(workers, answers, strict=True):
+        if "facts" in answer:
+            facts[worker["name"]] = answer["facts"]
+            unfit[worker["name"]] = worker_findings(params, worker, answer["facts"])
+        else:
+            unfit[worker["name"]] = [
                 "%s: SSH from the launcher to %s port %d fails: %s; is its worker container running with"
-                " this job's keys?" % (name, worker["address"], params["ssh_port"], answer["error"])
-            )
-            continue
-        facts = answer["facts"]
-        hosts.setdefault(facts["host"], []).append(name)
-        digests.setdefault(facts.get("image_digest"), []).append(name)
-        versions.setdefault(facts["version"], []).append(name)
-        findings += worker_findings(name, worker["slots"], facts)
-    for host, names in sorted(hosts.items()):
+                " this job's keys?" % (worker["name"], worker["address"], params["ssh_port"], answer["error"])
+            ]
+    for finding in mtu_findings(params["subnet"], facts):
+        unfit[finding.partition(":")[0]].append(finding)
+    common = []
+    for host, names in sorted(names_by("host", facts).items()):
         if len(names) > 1:
-            findings.append("%s: all call themselves %s; give each device its own host name" % (", ".join(names), host))
-    first = params["workers"][0]["name"]
-    if answers and "facts" in answers[0] and answers[0]["facts"]["host"] != launcher["host"]:
-        findings.append(
+            common.append("%s: all call themselves %s; give each device its own host name" % (", ".join(names), host))
+    first = workers[0]["name"]
+    if first in facts and facts[first]["host"] != launcher["host"]:
+        common.append(
             "%s: it is the first worker but the job starts on %s; run this module on the first worker"
             % (first, launcher["host"])
         )
-    if params["image_digest"]:
-        for digest, names in sorted(digests.items(), key=str):
-            if digest != params["image_digest"]:
-                findings.append(
-                    "%s: runs image %s, not %s; deploy the release's worker image"
-                    % (", ".join(names), digest or "without a digest", params["image_digest"])
-                )
-    else:
-        findings += disagreement("image", digests)
-    return findings + disagreement("version", versions)
+    if not params["image_digest"]:
+        common += disagreement("image", names_by("image_digest", facts))
+    common += disagreement("version", names_by("version", facts))
+    return common, {name: findings for name, findings in unfit.items() if findings}
 
 
-def worker_findings(name, slots, facts):
-    """What is wrong with one worker."""
+def worker_findings(params, worker, facts):
+    """What is wrong with one worker, by its own words."""
+    name, slots = worker["name"], worker["slots"]
     findings = []
+    if params["image_digest"] and facts["image_digest"] != params["image_digest"]:
+        findings.append(
+            "%s: runs image %s, not %s; deploy the release's worker image"
+            % (name, facts["image_digest"] or "without a digest", params["image_digest"])
+        )
     offset = facts["clock_offset_seconds"]
     if abs(offset) > CLOCK_TOLERANCE_SECONDS:
         findings.append(
             "%s: its clock is %.0f s %s the launcher's; check its time service"
             % (name, abs(offset), "ahead of" if offset > 0 else "behind")
         )
-    if facts["memory_available_bytes"] < slots * MEMORY_PER_RANK:
+    if facts["memory_available_bytes"] >> 20 < slots * params["memory_mib"]:
         findings.append(
-            "%s: %d MiB of memory available, %d rank(s) need %d; stop something there or use fewer slots"
-            % (name, facts["memory_available_bytes"] >> 20, slots, slots * MEMORY_PER_RANK >> 20)
+            "%s: %d MiB of memory available, %d rank(s) need %d; stop something there, use fewer slots"
+            " or set memory_mib" % (name, facts["memory_available_bytes"] >> 20, slots, slots * params["memory_mib"])
         )
     for folder, free in sorted(facts["folders"].items()):
         if free is None:
             findings.append(
                 "%s: %s is not writable in the container; it must be mounted and belong to uid 8470" % (name, folder)
             )
-        elif free < DISK_PER_WORKER:
+        elif free >> 20 < params["disk_mib"]:
             findings.append(
-                "%s: %d MiB free in %s, %d are needed; remove old checkpoints or models"
-                % (name, free >> 20, folder, DISK_PER_WORKER >> 20)
+                "%s: %d MiB free in %s, %d are needed; remove old checkpoints or models, or set disk_mib"
+                % (name, free >> 20, folder, params["disk_mib"])
             )
+    if facts["interface"] is None:
+        findings.append(
+            "%s: no interface has an address in %s; give it one, or name the network that it is on"
+            % (name, params["subnet"])
+        )
+    if facts["lacks"]:
+        findings.append("%s: %s" % (name, facts["lacks"]))
     return findings
+
+
+def mtu_findings(subnet, facts):
+    """Who has another MTU than most: its large packets, or those to it, are lost without a word."""
+    names = {mtu: owners for mtu, owners in names_by("mtu", facts).items() if mtu is not None}
+    if len(names) < 2:
+        return []
+    # Of equally frequent ones the launcher's, for max() takes the first and the launcher was asked first.
+    usual = max(names, key=lambda mtu: len(names[mtu]))
+    return [
+        "%s: MTU %d on %s, %s has %d; give all interfaces in %s the same"
+        % (name, mtu, facts[name]["interface"], names[usual][0], usual, subnet)
+        for mtu, owners in names.items()
+        for name in owners
+        if mtu != usual
+    ]
+
+
+def names_by(field, facts):
+    """Workers' names by what they say of a field."""
+    names = {}
+    for name, told in facts.items():
+        names.setdefault(told[field], []).append(name)
+    return names
 
 
 def disagreement(what, names_by_value):
@@ -565,7 +676,7 @@ def explain_failure(log, workers):
     by_address = {worker["address"]: worker["name"] for worker in workers}
 
     said = complaint(log)
-    if said and said.get("cause") != "ring":
+    if said and said.get("cause") not in NOTICED:
         found = re.match(r"rank (\d+) ", said.get("where", ""))
         name = owners.get(int(found.group(1))) if found else None
         return "%s (%s) says: %s" % (said.get("where"), name or "unknown", said.get("message")), name
@@ -594,7 +705,7 @@ def explain_failure(log, workers):
         name = by_address.get(found.group(1))
         return "no SSH connection to %s" % (name or found.group(1)), name
     if said:
-        return "%s noticed that another rank is gone: %s" % (said.get("where"), said.get("message")), None
+        return "%s noticed that others are gone: %s" % (said.get("where"), said.get("message")), None
     last = [line.strip() for line in log.splitlines() if line.strip(" -")][-3:]
     return "mpirun's last words: %s" % (" / ".join(last) or "none"), None
 
@@ -608,13 +719,13 @@ def complaint(log):
                 told.append(json.loads(line))
             except ValueError:
                 continue
-    return next((one for one in told if one.get("cause") != "ring"), told[0] if told else None)
+    return next((one for one in told if one.get("cause") not in NOTICED), told[0] if told else None)
 
 
 def is_lost_rank(log):
     """Whether it ended because a rank or a device is gone; what a rank says of its own fault it would say again."""
     said = complaint(log)
-    return said is None or said.get("cause") == "ring"
+    return said is None or said.get("cause") in NOTICED
 
 
 def rank_owners(workers):
@@ -737,7 +848,10 @@ class Job(object):
         self.module = module
         self.params = module.params
         self.spec = spec_of(module.params)
+        self.workers = [one for one in module.params["workers"] if one["name"] not in module.params["unreachable"]]
+        self.left_out = []
         self.folder = "%s/jobs/%s" % (module.params["state_dir"].rstrip("/"), module.params["name"])
+        self.stop_file = self.folder + "/stop"
         self.always = {"spec_hash": spec_hash(self.spec), "log": self.folder + "/mpirun.log"}
         self.launcher = Launcher(module.params["docker_host"], module.params["container"])
 
@@ -746,12 +860,16 @@ class Job(object):
 
     def run(self):
         self.stop_at_findings(request_findings(self.params))
-        command = mpirun_command(self.params)
         recorded = self.recorded_result()
         if recorded is not None and not self.params["force"]:
+            command = mpirun_command(dict(self.params, workers=self.workers))
             self.module.exit_json(changed=False, result=recorded, command=command, **self.always)
         self.launcher.require()
+        if not self.module.check_mode:
+            # From here on a playbook that ends can leave word of it.
+            self.launcher.call(["sh", "-c", 'mkdir -p "$1" && rm -f "$1/stop"', "sh", self.folder])
         self.preflight()
+        command = mpirun_command(dict(self.params, workers=self.workers))
         if self.module.check_mode:
             self.module.exit_json(changed=True, command=command, **self.always)
         result, progress = self.train(command)
@@ -763,7 +881,7 @@ class Job(object):
         if result is None:
             return None
         # The ranks write what they know; of restarts they know nothing, and an earlier release recorded none.
-        result = dict({"restarts": [], "lost_workers": []}, **result)
+        result = dict({"restarts": [], "lost_workers": [], "left_out": []}, **result)
         if self.params["force"]:
             return result
         difference = spec_difference(self.launcher.read_json(self.folder + "/spec.json") or {}, self.spec)
@@ -775,7 +893,8 @@ class Job(object):
         return result
 
     def preflight(self):
-        request = {"workers": self.params["workers"], "ssh_port": self.params["ssh_port"]}
+        """Whoever is unfit is left out, or the job is refused."""
+        request = probe_request(self.params, self.workers)
         status, out, err = self.launcher.call(["python", "-m", "edge_training.probe", "all", json.dumps(request)])
         try:
             answer = json.loads(out)
@@ -784,14 +903,39 @@ class Job(object):
                 "the preflight in container %s ended with status %s: %s"
                 % (self.launcher.name, status, (err or out).strip()[-500:])
             )
-        self.stop_at_findings(probe_findings(self.params, answer["launcher"], answer["workers"]))
+        common, unfit = probe_findings(self.params, self.workers, answer["launcher"], answer["workers"])
+        for name in self.params["unreachable"]:
+            unfit[name] = ["%s: does not answer; check its power and its network" % name]
+        self.leave_out(common, unfit)
         if is_path(self.params["task"]):
             self.check_task()
+
+    def leave_out(self, common, unfit):
+        """The workers without those that are unfit; none of them may be the launcher."""
+        every = common + [finding for findings in unfit.values() for finding in findings]
+        if self.params["unfit"] == "refuse" or common:
+            self.stop_at_findings(every)
+        launcher = self.workers[0]["name"]
+        if launcher in unfit:
+            self.stop_at_findings([*every, LAUNCHER_STAYS % (launcher, launcher)])
+        self.workers = [worker for worker in self.workers if worker["name"] not in unfit]
+        self.left_out = [{"name": name, "findings": findings} for name, findings in sorted(unfit.items())]
+        if len(self.workers) < self.params["min_workers"]:
+            short = "%d of %d workers are fit, fewer than min_workers (%d)" % (
+                len(self.workers),
+                len(self.params["workers"]),
+                self.params["min_workers"],
+            )
+            self.stop_at_findings([*every, short])
+        for finding in every:
+            self.module.warn("left out: %s" % finding)
 
     def check_task(self):
         """A model that cannot train is found on one device, not on all."""
         path = "/tmp/edge-check-%s" % self.params["name"]  # noqa: S108  the container's own
-        handle = self.launcher.start(["sh", "-c", CHECK_SCRIPT, "check", path, *check_command(self.params)])
+        handle = self.launcher.start(
+            ["sh", "-c", CHECK_SCRIPT, "check", path, *check_command(dict(self.params, workers=self.workers))]
+        )
         self.wait_for(handle, self.params["timeout_seconds"])
         verdict = self.launcher.read_json(path + ".json")
         if verdict is None:
@@ -801,14 +945,19 @@ class Job(object):
         for note in verdict["notes"]:
             self.module.warn(note)
 
-    def wait_for(self, handle, seconds):
-        """(exit status, seconds) of a command in the container; None where it still runs after so many seconds."""
+    def wait_for(self, handle, seconds, until=None):
+        """(exit status, seconds) of a command in the container; None where it still runs after so many seconds.
+
+        Or when the file O(until) is there, on this device.
+        """
         started = time.monotonic()
         status, pause = None, 0.2
         while status is None and time.monotonic() - started < seconds:
             time.sleep(pause)
             pause = min(pause * 1.5, 2.0)
             status = self.launcher.finished(handle)
+            if until and os.path.exists(until):
+                break
         return status, time.monotonic() - started
 
     def stop_at_findings(self, findings):
@@ -817,21 +966,23 @@ class Job(object):
 
     def train(self, command):
         """The result and the progress, by as many runs as it takes: each goes on from the last checkpoint."""
-        started, workers, note, restarts = time.monotonic(), self.params["workers"], "", []
+        started, workers, note, restarts = time.monotonic(), self.workers, "", []
         while True:
             log = self.always["log"] if not restarts else "%s/mpirun-%d.log" % (self.folder, len(restarts))
             seconds = max(1, int(self.params["timeout_seconds"] - (time.monotonic() - started)))
-            status, result = self.ranks(command, log, note, seconds)
+            status, result = self.ranks(command, workers, log, note, seconds)
             passed = time.monotonic() - started
             progress = progress_lines(self.launcher.read(self.folder + "/progress.jsonl") or "")
             if result is not None:
                 left = [worker["name"] for worker in workers]
-                lost = [worker["name"] for worker in self.params["workers"] if worker["name"] not in left]
-                result = dict(result, restarts=restarts, lost_workers=lost)
-                if restarts:
+                lost = [worker["name"] for worker in self.workers if worker["name"] not in left]
+                result = dict(result, restarts=restarts, lost_workers=lost, left_out=self.left_out)
+                if restarts or self.left_out:
                     self.launcher.write_json(self.folder + "/result.json", result)
                 return result, progress
             said = self.launcher.read(log) or ""
+            if os.path.exists(self.stop_file):
+                self.stopped(passed, progress, said, workers)
             is_over = status in (None, 0, TIMED_OUT, CANNOT_WRITE) or passed >= self.params["timeout_seconds"]
             if is_over or not is_lost_rank(said) or len(restarts) >= self.params["max_restarts"]:
                 self.training_failed(status, passed, progress, said, log, workers)
@@ -856,21 +1007,25 @@ class Job(object):
             note = "%s; going on with %d of %d workers from the last checkpoint" % (
                 reason,
                 len(names),
-                len(self.params["workers"]),
+                len(self.workers),
             )
             command = mpirun_command(dict(self.params, workers=workers, resume=True, force=False))
 
-    def ranks(self, command, log, note, seconds):
+    def ranks(self, command, workers, log, note, seconds):
         """(exit status of mpirun, or None if it did not end; result of the training, or None)"""
         line = json.dumps({"event": "note", "text": note}) if note else ""
         script = ["sh", "-c", RUN_SCRIPT, "horovod_job", self.folder, log, json.dumps(self.spec), line, str(seconds)]
-        status, _passed = self.wait_for(self.launcher.start(script + command), seconds + 60)
+        handle = self.launcher.start(script + command)
+        status, _passed = self.wait_for(handle, seconds + 60, until=self.stop_file)
+        if status is None and os.path.exists(self.stop_file):
+            self.stop_ranks(workers, STOP_SECONDS)
+            status, _passed = self.wait_for(handle, STOP_SECONDS)
         if status == ALREADY_RUNNING:
             self.fail("job %s is running already; wait for it, or give this one another name" % self.params["name"])
         return status, self.launcher.read_json(self.folder + "/result.json") if status == 0 else None
 
     def survivors(self, workers):
-        """Those that answer, with no rank of the job left on them. The launcher is one: it has the checkpoints."""
+        """Those that answer, with no rank of the job left on them. The launcher is one: this module runs there."""
         request = {"workers": workers, "ssh_port": self.params["ssh_port"], "timeout_seconds": SURVIVOR_SECONDS}
         _status, out, err = self.launcher.call(["python", "-m", "edge_training.probe", "all", json.dumps(request)])
         try:
@@ -878,19 +1033,30 @@ class Job(object):
         except (ValueError, KeyError):
             self.fail("container %s does not say which workers are left: %s" % (self.launcher.name, err.strip()[-500:]))
         left = [worker for worker, answer in zip(workers, answers, strict=True) if "facts" in answer]
-        self.stop_ranks(left)
+        self.stop_ranks(left, LOST_SECONDS)
         return left if workers[0] in left else []
 
-    def stop_ranks(self, workers):
-        stop = ["python", "-m", "edge_training.stop", "--job", self.params["name"]]
-        stop += ["--ssh-port", str(self.params["ssh_port"])]
+    def stop_ranks(self, workers, patience):
+        """They have so many seconds to end by themselves."""
+        stop = ["python", "-m", "edge_training.stop", "--job", self.params["name"], "--goes-on"]
+        stop += ["--ssh-port", str(self.params["ssh_port"]), "--patience-seconds", str(patience)]
         for worker in workers:
             stop += ["--address", worker["address"]]
         self.launcher.call(stop)
 
+    def stopped(self, seconds, progress, said, workers):
+        """Somebody wanted that."""
+        self.stop_ranks(workers, LOST_SECONDS)
+        told = complaint(said)
+        self.fail(
+            "job %s was stopped after %.0f s: %s. The same task goes on from its last checkpoint"
+            % (self.params["name"], seconds, told["message"] if told else last_progress(progress)),
+            progress=progress,
+        )
+
     def training_failed(self, status, seconds, progress, said, log, workers):
         """Leave no rank behind, and say who was lost and how far it came."""
-        self.stop_ranks(workers)
+        self.stop_ranks(workers, LOST_SECONDS)
         if status is None or status == TIMED_OUT or seconds >= self.params["timeout_seconds"]:
             reason, lost = "it took longer than timeout_seconds (%d)" % self.params["timeout_seconds"], None
         elif status == CANNOT_WRITE:
@@ -930,8 +1096,15 @@ def main():
             "seed": {"type": "int", "default": 1},
             "image_digest": {"type": "str"},
             "timeout_seconds": {"type": "int", "default": 3600},
+            "checkpoint_copies": {"type": "int", "default": 1},
+            "checkpoint_steps": {"type": "int", "default": 0},
+            "checkpoint_minutes": {"type": "float", "default": 10.0},
             "container": {"type": "str", "default": "edge-worker"},
             "state_dir": {"type": "path", "default": "/var/lib/edge/state"},
+            "unfit": {"type": "str", "choices": ["refuse", "leave_out"], "default": "refuse"},
+            "unreachable": {"type": "list", "elements": "str", "default": []},
+            "memory_mib": {"type": "int", "default": 320},
+            "disk_mib": {"type": "int", "default": 256},
             "max_restarts": {"type": "int", "default": 3},
             "min_workers": {"type": "int", "default": 1},
             "resume": {"type": "bool", "default": True},

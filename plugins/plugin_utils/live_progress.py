@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import time
 import typing as t
 import uuid
@@ -20,6 +22,26 @@ display = Display()
 PAUSE_SECONDS = 2.0
 # Beyond the work itself: what goes before it and what follows its end.
 GRACE_SECONDS = 300
+
+
+class Interruption:
+    """Notes SIGINT (Ctrl-C) and SIGTERM, and puts them off: there is something to be done before this process ends."""
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.signal: t.Optional[int] = None
+        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+
+    def _note(self, number: int, frame: t.Any) -> None:
+        self.signal = self.signal or number
+
+    def over(self) -> None:
+        """Signals do again what they did before, and so does the one that came."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self.signal:
+            os.kill(os.getpid(), self.signal)
 
 
 class LiveProgress(ActionBase):
@@ -44,6 +66,9 @@ class LiveProgress(ActionBase):
     def keep(self, line: str) -> None:
         """Each line of the file, as it came; called once for each, shown or not."""
 
+    def interrupted(self) -> None:
+        """Somebody has ended the playbook: what is to become of the module, which would go on without it."""
+
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         if self._task.check_mode or self._task.async_val:
@@ -61,12 +86,21 @@ class LiveProgress(ActionBase):
 
     def _follow(self, background_id, seconds, task_vars):
         """The module's result, once it has one; what its progress file says until then goes to the screen."""
+        interruption = Interruption()
+        try:
+            return self._follow_until(interruption, background_id, seconds, task_vars)
+        finally:
+            if interruption.signal:
+                self.interrupted()
+            interruption.over()
+
+    def _follow_until(self, interruption, background_id, seconds, task_vars):
         seen = self._progress()
         deadline = time.monotonic() + seconds + GRACE_SECONDS
         # Work that is done already is soon over.
         pause = PAUSE_SECONDS / 8
         answer = {"failed": True, "msg": "the module said nothing in %d s; see the host it runs on" % seconds}
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not interruption.signal:
             status = self._background(background_id, "status", task_vars)
             lines = self._progress()
             # Work that begins anew begins its file anew.
@@ -79,6 +113,8 @@ class LiveProgress(ActionBase):
                 break
             time.sleep(pause)
             pause = min(2 * pause, PAUSE_SECONDS)
+        if interruption.signal:
+            return answer
         self._background(background_id, "cleanup", task_vars)
         for field in ("ansible_job_id", "results_file", "started", "finished"):
             answer.pop(field, None)

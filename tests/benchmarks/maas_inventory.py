@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SIZES = (100, 1_000, 10_000)
+SIZES = (4, 16, 50, 100, 1_000, 10_000)
 RUNS = 3
 GOAL_COLD, GOAL_CACHED = 1.2, 0.3
 SOURCE = """\

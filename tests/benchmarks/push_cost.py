@@ -3,11 +3,13 @@
     make lab LAB_DEVICES=20
     python -m tests.benchmarks.push_cost [--runs N]
 
-By turns, over all devices of the lab that stands: a ping, and edge.rack.configure, which must change nothing. Both have
-the same inventory (asked of MAAS each time), forks, pipelining and open connections. CPU seconds are those of the
-controller and all that it started there; those of the devices are theirs.
+By turns, over all devices of the lab that stands (LAB_NAME, LAB_SUBNET and LAB_STATE say which): a ping, and
+edge.rack.configure, which must change nothing. Both have the same inventory (asked of MAAS each time), forks,
+pipelining and open connections. CPU seconds are those of the controller and all that it started there; those of the
+devices are theirs.
 
-Goal: at most 10 times a ping at 20 devices. Writes .bench/push_cost.md and .json.
+Goal: at most 10 times a ping at 20 devices. Writes .bench/push_cost.md and .json, in which racks of other sizes that
+were measured before keep their lines.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import re
 import resource
 import subprocess
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -30,9 +32,9 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 PROGRAMS = CHECKOUT / ".venv/bin"
 INVENTORY = ("-i", "inventory/lab")
 PING = (str(PROGRAMS / "ansible"), *INVENTORY, "devices", "-m", "ansible.builtin.ping")
-PUSH = (str(PROGRAMS / "ansible-playbook"), *INVENTORY, "playbooks/configure.yml")
-# A push is reported, which a ping is not, to a server that shares the processors here.
-WITHOUT_REPORT = {"ANSIBLE_CALLBACKS_ENABLED": ""}
+# A push is reported, which a ping is not, to a server that shares the processors here: not this one.
+WITHOUT_REPORT = ("-e", "push_reports_url=")
+PUSH = (str(PROGRAMS / "ansible-playbook"), *INVENTORY, *WITHOUT_REPORT, "playbooks/configure.yml")
 SECONDS = 3600
 
 
@@ -50,7 +52,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="of each command")
     runs = parser.parse_args().runs
     given = settings.from_environment()
-    environment = {**os.environ, **site.environment(given), **WITHOUT_REPORT, "ANSIBLE_NOCOLOR": "1"}
+    environment = {**os.environ, **site.environment(given), "ANSIBLE_NOCOLOR": "1"}
     # Opens the connections, and tells who answers.
     devices = len(re.findall(r"\| SUCCESS", timed(PING, environment)[2]))
     taken: dict[str, list[tuple[float, float]]] = {"ping": [], "push": []}
@@ -62,27 +64,39 @@ def main() -> None:
                 raise SystemExit(f"the push changed something; run it until it does not, then measure:\n{said[-2000:]}")
             taken[name].append((wall, cpu))
     ping, push = (Cost(name, *(median(run[kind] for run in found) for kind in (0, 1))) for name, found in taken.items())
-    report = {
-        "machine": f"{os.cpu_count()} processors, {platform.machine()}, Python {platform.python_version()}",
-        "devices": devices,
-        "runs": runs,
-        "ping": asdict(ping),
-        "push": asdict(push),
-        "ratio": push.wall / ping.wall,
-    }
     target = CHECKOUT / ".bench"
     target.mkdir(exist_ok=True)
-    (target / "push_cost.json").write_text(json.dumps(report, indent=2) + "\n")
+    written = target / "push_cost.json"
+    # What racks of other sizes cost before stays, so that the sizes can be compared.
+    before = json.loads(written.read_text()) if written.exists() else []
+    points = [point for point in before if point["devices"] != devices]
+    points.append(
+        {
+            "devices": devices,
+            "runs": runs,
+            "ping_seconds": ping.wall,
+            "push_seconds": push.wall,
+            "ratio": push.wall / ping.wall,
+            "ping_cpu_seconds": ping.cpu,
+            "push_cpu_seconds": push.cpu,
+        }
+    )
+    points.sort(key=lambda point: point["devices"])
+    written.write_text(json.dumps(points, indent=2) + "\n")
     lines = [
         "# A push that changes nothing, and a ping",
         "",
-        f"{report['machine']}; {devices} devices; medians of {runs} runs",
+        f"{os.cpu_count()} processors, Python {platform.python_version()}; medians of {runs} runs",
         "",
-        "| | seconds | CPU seconds of the controller |",
-        "|---|---|---|",
-        *(f"| {one.command} | {one.wall:.1f} | {one.cpu:.1f} |" for one in (ping, push)),
+        "| devices | ping s | push s | ratio | CPU s of the controller for a ping | for a push |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {p['devices']} | {p['ping_seconds']:.1f} | {p['push_seconds']:.1f} | {p['ratio']:.1f} |"
+            f" {p['ping_cpu_seconds']:.1f} | {p['push_cpu_seconds']:.1f} |"
+            for p in points
+        ),
         "",
-        f"Ratio: {push.wall / ping.wall:.1f} (goal: 10 at 20 devices).",
+        "Goal: a ratio of 10 at most at 20 devices.",
     ]
     (target / "push_cost.md").write_text(text := "\n".join(lines) + "\n")
     print(text)

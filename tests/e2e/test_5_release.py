@@ -19,9 +19,10 @@ from typing import Any
 
 import pytest
 
-from lab import release
+from lab import engine, release
 from lab.settings import from_environment
 from tests.e2e.rack import CHECKOUT, Lab
+from tests.e2e.test_4_pull import until
 
 # A worker under a predictor's name: it never answers as a predictor does.
 NEVER_HEALTHY = """\
@@ -225,12 +226,36 @@ def test_a_bad_release_stops_itself_and_takes_itself_back(operator: Operator, tm
     assert operator.report["back"]["nuc-001"]["verdict"] == "taken"
 
 
-def test_a_release_that_was_there_is_gone_back_to_by_its_name(operator: Operator, first: dict[str, Any]) -> None:
+@contextmanager
+def without_power(lab: Lab, name: str) -> Iterator[None]:
+    """A device whose plug is pulled; afterwards it boots, to the end of its start."""
+    url = engine.answering()
+    assert url is not None
+    with engine.connect(url) as client:
+        device = client.containers.get(f"edge-e2e-{name}")
+        device.kill()
+        try:
+            yield
+        finally:
+            device.start()
+    assert until(lambda: lab.inside(name, "systemctl", "is-system-running").strip() in ("running", "degraded"))
+
+
+def test_a_release_that_was_there_is_gone_back_to_by_its_name_and_a_device_that_was_off_follows(
+    operator: Operator, first: dict[str, Any]
+) -> None:
     done = operator.playbook("rollback")
     assert done.returncode == 2
     assert "edge_release_name is not given. Released were: 2027.01 (" in done.stdout
-    done = operator.playbook("rollback", "-e", "edge_release_name=2026.12", "-e", "rollout_wave_size=100%")
-    assert done.returncode == 0
+    with without_power(operator.lab, "nuc-002"):
+        done = operator.playbook("rollback", "-e", "edge_release_name=2026.12", "-e", "rollout_wave_size=100%")
+        assert done.returncode == 0
+        verdicts = {name: one["verdict"] for name, one in operator.report["devices"].items()}
+        assert verdicts == {"nuc-001": "taken", "nuc-002": "away"}
+    assert operator.device("nuc-002")["release"] == "2027.01"
+    # What its timer starts some minutes after the boot.
+    assert operator.lab.inside("nuc-002", "systemctl", "is-active", "edge-converge.timer").strip() == "active"
+    operator.lab.inside("nuc-002", "edge-converge", "now")
     assert [operator.device(name)["release"] for name in ("nuc-001", "nuc-002")] == ["2026.12"] * 2
     for device in first["devices"]:
         with urllib.request.urlopen(f"http://{device['address']}:8480/healthz", timeout=30) as answer:

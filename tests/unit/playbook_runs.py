@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+PROGRAM = Path(sys.executable).with_name("ansible-playbook")
 TIMEOUT_SECONDS = 200
 # Not that of MAAS, which no test here asks: it is loaded at each start, whatever the inventory is, and takes as long as
 # a third of the start.
@@ -26,6 +27,21 @@ def ansible_playbook(
     *argv: str | Path, seconds: float = TIMEOUT_SECONDS, stderr: int = subprocess.PIPE, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """What became of `ansible-playbook ARGV...` in the checkout; with stderr=STDOUT errors stand among its output."""
+    return subprocess.run(
+        [PROGRAM, *argv],
+        cwd=CHECKOUT,
+        env=playbook_environment(**environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
+def playbook_environment(**environment: str) -> dict[str, str]:
+    """This process's, with what makes a run the checkout's own."""
     always = {
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_INVENTORY_ENABLED": INVENTORIES,
@@ -37,17 +53,7 @@ def ansible_playbook(
     }
     environment = {**os.environ, **always, **environment}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PRELOADED), environment.get("PYTHONPATH")]))
-    return subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), *argv],
-        cwd=CHECKOUT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
+    return environment
 
 
 def assert_refused_or_taken(said: str, host: str, messages: Mapping[str, str]) -> None:

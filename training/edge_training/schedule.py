@@ -43,6 +43,11 @@ def batches(plan: Plan, rank: int, seed: int, epoch: int) -> list[npt.NDArray[np
     return [part.astype(np.int64) for part in np.array_split(order, plan.steps)]
 
 
+def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
+    """What the random numbers of a rank's step (dropout, say) begin with: a training that goes on draws the same."""
+    return int(np.random.SeedSequence((seed, epoch, step, rank)).generate_state(1)[0])
+
+
 def learning_rate(base: float, ranks: int, step: int, total_steps: int) -> float:
     """The rate at a step: base x sqrt(ranks), reached over the first tenth of all steps, then a cosine down to 5 %.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from pathlib import Path
 
@@ -28,7 +27,7 @@ def local_shard(
     """
     path = shard_path(data_dir, task.name, split, rank, size)
     made_from = " ".join(filter(None, (source, task.data_digest() if isinstance(task, Changing) else "")))
-    if not is_whole(path) or _made_from(path) != made_from:
+    if not atomic.is_whole(path) or _made_from(path) != made_from:
         write_shard(path, task.dataset(split, rank, size), made_from)
     with np.load(path, allow_pickle=False) as stored:
         return Examples(stored["inputs"], stored["targets"]), path
@@ -39,27 +38,12 @@ def write_shard(path: Path, examples: Examples, made_from: str = "") -> None:
     buffer = io.BytesIO()
     inputs = examples.inputs if examples.inputs.dtype == np.uint8 else examples.inputs.astype(np.float32)
     np.savez(buffer, inputs=inputs, targets=examples.targets.astype(np.int64), made_from=np.array(made_from))
-    content = buffer.getvalue()
     try:
-        atomic.write_bytes(path, content)
-        atomic.write_bytes(_checksum_path(path), f"{hashlib.sha256(content).hexdigest()}  {path.name}\n".encode())
+        atomic.write_with_checksum(path, buffer.getvalue())
     except OSError as error:
         raise TaskError(f"data-dir: cannot write {path}: {error.strerror}; it must belong to uid 8470") from error
-
-
-def is_whole(path: Path) -> bool:
-    """Whether the file and its checksum are there and agree."""
-    try:
-        expected = _checksum_path(path).read_text().split()[0]
-        return hashlib.sha256(path.read_bytes()).hexdigest() == expected
-    except (OSError, IndexError):
-        return False
 
 
 def _made_from(path: Path) -> str:
     with np.load(path, allow_pickle=False) as stored:
         return str(stored["made_from"]) if "made_from" in stored else ""
-
-
-def _checksum_path(path: Path) -> Path:
-    return path.with_name(path.name + ".sha256")

@@ -92,6 +92,14 @@ class Changing(Protocol):
 
 
 @runtime_checkable
+class Wanting(Protocol):
+    """What a task has besides where a device may lack the data: it is asked before the start."""
+
+    def lacks(self) -> str | None:
+        """What this device does not have, and how it gets it; None where nothing is missing."""
+
+
+@runtime_checkable
 class Surveying(Protocol):
     """What a task has besides where each device brings data of its own: ranks agree before the start."""
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
 import platform
 import re
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from edge_training import atomic, bundle, checkpoint, export, lean_torch, schedule, shards, wire
 from edge_training.communicator import Communicator, connect, host_name
+from edge_training.interval import Interval
 from edge_training.parameters import gradient_bytes, parameter_count, parameter_hash
 from edge_training.progress import Pace, Report, now, reporting
 from edge_training.source import line_of, said
@@ -34,7 +40,9 @@ SAMPLES = 10
 class Settings:
     """What to train and where things lie. `batch_size` is per rank; `subnet` (CIDR) is where the ranks talk.
 
-    `task_digest` is what the source of a user's task must be on every rank.
+    `task_digest` is what the source of a user's task must be on every rank. A checkpoint is kept at the end of an epoch
+    and every `checkpoint_steps` and `checkpoint_minutes` of a long one (0: not by them), on `checkpoint_copies` devices
+    besides that of rank 0.
     """
 
     job: str
@@ -50,6 +58,9 @@ class Settings:
     state_dir: Path = Path("/var/lib/edge/state")
     subnet: str | None = None
     resume: bool = False
+    checkpoint_copies: int = 1
+    checkpoint_steps: int = 0
+    checkpoint_minutes: float = 10.0
 
     def __post_init__(self) -> None:
         if not JOB_NAME.fullmatch(self.job):
@@ -57,11 +68,19 @@ class Settings:
         for field in ("epochs", "batch_size", "learning_rate"):
             if getattr(self, field) <= 0:
                 raise TaskError(f"{field}: {getattr(self, field)}: must be greater than 0")
+        for field in ("checkpoint_copies", "checkpoint_steps", "checkpoint_minutes"):
+            if getattr(self, field) < 0:
+                raise TaskError(f"{field}: {getattr(self, field)}: must be 0 or more")
 
     @property
     def folder(self) -> Path:
         """The job's folder: progress, log, result."""
         return self.state_dir / "jobs" / self.job
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where this device keeps the job's checkpoints, if it does."""
+        return self.checkpoints_dir / self.job
 
     def learning(self) -> dict[str, Any]:
         """What decides how the model learns; a checkpoint is good only for the same."""
@@ -73,7 +92,9 @@ class Settings:
 class Rank:
     """One rank, ready to train. `interface` is the network interface that its words leave by, if known.
 
-    `task_digest` is that of the task's source, if it has one of its own; `notes` is what the ranks' data is said of.
+    `task_digest` is that of the task's source, if it has one of its own; `notes` is what the ranks' data is said of;
+    `hosts` has the host name of each rank. `begun` is the checkpoint that it goes on from, and `begun_from` the host
+    that had it. Once `stop` is set, it ends after its step.
     """
 
     communicator: Communicator
@@ -85,28 +106,61 @@ class Rank:
     plan: schedule.Plan
     model: Any
     optimizer: Any
-    first_epoch: int
-    history: list[dict[str, Any]]
+    hosts: list[str]
+    begun: checkpoint.Checkpoint | None
+    begun_from: str | None
     interface: str | None
+    stop: threading.Event
+
+    @property
+    def is_first_here(self) -> bool:
+        """Of the ranks on this device."""
+        return self.hosts.index(self.hosts[self.communicator.rank]) == self.communicator.rank
+
+    @property
+    def first_epoch(self) -> int:
+        """Epochs that were done before."""
+        return self.begun.epoch if self.begun else 0
+
+    @property
+    def first_step(self) -> int:
+        """Steps of that epoch that were done before."""
+        return self.begun.step_of(self.plan.steps) if self.begun else 0
+
+
+@dataclass
+class Stand:
+    """How far it is: `step` steps of epoch `epoch` (from 0), with the summed loss of their examples."""
+
+    epoch: int
+    history: list[dict[str, Any]]
+    step: int = 0
+    loss_sum: float = 0.0
+    examples: int = 0
+
+
+class StoppedError(Exception):
+    """Somebody asked this rank to end."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One rank's epoch: summed loss and its examples, seconds computing and in all, bytes sent if measured."""
+    """One rank's epoch: summed loss and its examples, steps, seconds computing and in all, bytes sent if measured."""
 
     loss_sum: float
     examples: int
+    steps: int
     compute_seconds: float
     seconds: float
     sent: int | None
 
 
-def run(settings: Settings, communicator: Communicator) -> dict[str, Any]:
+def run(settings: Settings, communicator: Communicator, stop: threading.Event | None = None) -> dict[str, Any]:
     """Train, and return the result (the same on every rank; only rank 0 writes it and the model)."""
     started = time.monotonic()
     leads = communicator.rank == 0
-    rank = prepare(settings, communicator)
-    hosts = communicator.gather(host_name())
+    rank = prepare(settings, communicator, stop or threading.Event())
+    hosts = rank.hosts
     with reporting(settings.folder, speaks=leads) as report:
         report(
             "start",
@@ -121,7 +175,11 @@ def run(settings: Settings, communicator: Communicator) -> dict[str, Any]:
             examples=sum(rank.plan.shard_sizes),
             examples_by_rank=rank.plan.shard_sizes,
             first_epoch=rank.first_epoch,
+            first_step=rank.first_step,
         )
+        if rank.begun:
+            done = f"{rank.first_epoch} of {settings.epochs} epochs and {rank.first_step} of {rank.plan.steps} steps"
+            report("note", text=f"goes on after {done}, with the checkpoint of {rank.begun_from}")
         for note in rank.notes:
             report("note", text=note)
         history, epochs = train(settings, rank, report)
@@ -166,7 +224,7 @@ def run(settings: Settings, communicator: Communicator) -> dict[str, Any]:
     return result
 
 
-def prepare(settings: Settings, communicator: Communicator) -> Rank:
+def prepare(settings: Settings, communicator: Communicator, stop: threading.Event) -> Rank:
     """Data on this device's disk, and a model that is the same on every rank."""
     digest = source_digest(settings)
     task, notes = agreed(load_task(settings.task), settings.task, communicator)
@@ -178,15 +236,11 @@ def prepare(settings: Settings, communicator: Communicator) -> Rank:
     torch.manual_seed(settings.seed)
     model = task.model()
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    found = None
-    if not settings.resume:
-        checkpoint.clear(settings.checkpoints_dir / settings.job)
-    elif rank == 0:
-        found = checkpoint.latest(settings.checkpoints_dir / settings.job, settings.learning())
-    if found is not None:
-        model.load_state_dict(found.model)
-        optimizer.load_state_dict(found.optimizer)
-    first_epoch, history = communicator.broadcast((found.epoch, found.history) if found else (0, []))
+    hosts = communicator.gather(host_name())
+    begun, begun_from = last_checkpoint(settings, communicator, hosts)
+    if begun is not None:
+        model.load_state_dict(begun.model)
+        optimizer.load_state_dict(begun.optimizer)
     communicator.share_start(model, optimizer)
     return Rank(
         communicator=communicator,
@@ -198,10 +252,35 @@ def prepare(settings: Settings, communicator: Communicator) -> Rank:
         plan=plan,
         model=model,
         optimizer=communicator.distributed(model, optimizer),
-        first_epoch=first_epoch,
-        history=history,
+        hosts=hosts,
+        begun=begun,
+        begun_from=begun_from,
         interface=wire.interface_in(settings.subnet) if settings.subnet and size > 1 else None,
+        stop=stop,
     )
+
+
+def last_checkpoint(
+    settings: Settings, communicator: Communicator, hosts: Sequence[str]
+) -> tuple[checkpoint.Checkpoint | None, str | None]:
+    """The newest one that any rank's device has whole, the same on every rank, and that device's name.
+
+    Whoever is to keep checkpoints keeps this one at once: its device may be the next that is lost.
+    """
+    if not settings.resume:
+        checkpoint.clear(settings.checkpoints)
+        return None, None
+    own = checkpoint.newest(settings.checkpoints, settings.learning())
+    progress = communicator.gather(own.progress if own else -1.0)
+    owner = progress.index(max(progress))
+    if progress[owner] < 0:
+        return None, None
+    # Whole, so that also a rank whose own is as new reads the very same.
+    found = communicator.gather(own if communicator.rank == owner else None)[owner]
+    assert found is not None
+    if communicator.rank in checkpoint.keepers(hosts, settings.checkpoint_copies):
+        checkpoint.store(settings.checkpoints, found)
+    return checkpoint.read(found), hosts[owner]
 
 
 def source_digest(settings: Settings) -> str | None:
@@ -226,71 +305,138 @@ def agreed(task: Task, reference: str, communicator: Communicator) -> tuple[Task
 
 def train(settings: Settings, rank: Rank, report: Report) -> tuple[list[dict[str, Any]], list[list[Epoch]]]:
     """All epochs that are left; what was reported of each (earlier ones too), and what each rank did in each."""
-    history, done = list(rank.history), []
+    history = list(rank.begun.history) if rank.begun else []
+    done = []
     steps = rank.plan.steps
-    pace = Pace(rank.first_epoch * steps, settings.epochs * steps)
+    pace = Pace(rank.first_epoch * steps + rank.first_step, settings.epochs * steps)
+    interval = Interval(rank.communicator, settings.checkpoint_steps, settings.checkpoint_minutes)
     for epoch in range(rank.first_epoch, settings.epochs):
-        epochs = rank.communicator.gather(train_epoch(settings, rank, epoch, report, pace))
+        stand = Stand(epoch, history)
+        if rank.begun and epoch == rank.first_epoch and rank.first_step:
+            stand = Stand(epoch, history, rank.first_step, rank.begun.loss_sum, rank.begun.examples)
+        before = replace(stand)
+        epochs = rank.communicator.gather(train_epoch(settings, rank, stand, report, pace, interval))
         metrics, _examples = evaluate(rank)
         seconds = max(one.seconds for one in epochs)
         examples = sum(one.examples for one in epochs)
+        loss_sum = before.loss_sum + sum(one.loss_sum for one in epochs)
         line = {
             "epoch": epoch + 1,
             "epochs": settings.epochs,
-            "loss": round(sum(one.loss_sum for one in epochs) / examples, 6),
+            "loss": round(loss_sum / max(before.examples + examples, 1), 6),
             "accuracy": round(metrics["accuracy"], 6),
             "seconds": round(seconds, 3),
             "images_per_second": round(examples / seconds, 1),
         }
         history.append(line)
         done.append(epochs)
-        if rank.communicator.rank == 0:
-            state = checkpoint.Checkpoint(epoch + 1, rank.model.state_dict(), rank.optimizer.state_dict(), history)
-            checkpoint.save(settings.checkpoints_dir / settings.job, state, settings.learning())
-        rank.communicator.gather(None)  # by now it is on the disk
-        checkpoint.mark(settings.checkpoints_dir / settings.job, epoch + 1)
+        keep(settings, rank, Stand(epoch + 1, history))
+        interval.restart()
         report("epoch", **line, eta_seconds=pace.tell((epoch + 1) * steps)["eta_seconds"])
     return history, done
 
 
-def train_epoch(settings: Settings, rank: Rank, epoch: int, report: Report, pace: Pace) -> Epoch:
-    """One pass of this rank over its shard, in step with all others; a long one is told of while it goes on."""
+def train_epoch(settings: Settings, rank: Rank, stand: Stand, report: Report, pace: Pace, interval: Interval) -> Epoch:
+    """What is left of an epoch for this rank, in step with all others; a long one is told of while it goes on.
+
+    `stand` goes along. If the training is to stop, or the ring is broken, it is left on the disk.
+    """
     rank.model.train()
-    number, plan, ranks = rank.communicator.rank, rank.plan, rank.communicator.size
+    plan, before = rank.plan, replace(stand)
     sent_before = wire.bytes_sent(rank.interface) if rank.interface else None
-    loss_sum, seen, computing, started = 0.0, 0, 0.0, time.perf_counter()
-    for step, chosen in enumerate(schedule.batches(plan, number, settings.seed, epoch)):
-        for group in rank.optimizer.param_groups:
-            group["lr"] = schedule.learning_rate(
-                settings.learning_rate, ranks, epoch * plan.steps + step, settings.epochs * plan.steps
-            )
-        step_started = time.perf_counter()
-        rank.optimizer.zero_grad()
-        if len(chosen):
-            inputs, targets = rank.train.batch(chosen)
-        else:  # this rank's shard is spent; its gradients of zero keep the ring complete
-            inputs, targets = rank.task.example_input(), torch.zeros(1, dtype=torch.int64)
-        loss = rank.task.loss(rank.model(inputs), targets)
-        (loss * plan.weight(number, step)).backward()
-        computing += time.perf_counter() - step_started
-        rank.optimizer.step()
-        loss_sum += float(loss.detach()) * len(chosen)
-        seen += len(chosen)
-        if pace.due() and step + 1 < plan.steps:
-            told = pace.tell(epoch * plan.steps + step + 1)
-            report(
-                "step",
-                rank=rank.communicator.rank,
-                epoch=epoch + 1,
-                epochs=settings.epochs,
-                step=step + 1,
-                steps=plan.steps,
-                loss=round(loss_sum / max(seen, 1), 6),  # of this rank's examples alone: nobody waits for a report
-                images_per_second=round(told["steps_per_second"] * sum(plan.shard_sizes) / plan.steps, 1),
-                eta_seconds=told["eta_seconds"],
-            )
+    seen, computing, started = 0, 0.0, time.perf_counter()
+    chosen = schedule.batches(plan, rank.communicator.rank, settings.seed, stand.epoch)
+    try:
+        for step in range(stand.step, plan.steps):
+            loss, seconds = train_step(settings, rank, stand.epoch, step, chosen[step])
+            computing += seconds
+            seen += len(chosen[step])
+            stand.step, stand.loss_sum = step + 1, stand.loss_sum + loss * len(chosen[step])
+            stand.examples = before.examples + seen
+            if rank.stop.is_set():
+                raise StoppedError(f"stopped in epoch {stand.epoch + 1} after step {stand.step} of {plan.steps}")
+            if stand.step < plan.steps and interval.due():
+                parts = rank.communicator.gather((stand.loss_sum - before.loss_sum, seen))
+                loss_sum = before.loss_sum + sum(part for part, _count in parts)
+                examples = before.examples + sum(count for _part, count in parts)
+                keep(settings, rank, replace(stand, loss_sum=loss_sum, examples=examples))
+                interval.restart()
+            if pace.due() and stand.step < plan.steps:
+                told = pace.tell(stand.epoch * plan.steps + stand.step)
+                report(
+                    "step",
+                    rank=rank.communicator.rank,
+                    epoch=stand.epoch + 1,
+                    epochs=settings.epochs,
+                    step=stand.step,
+                    steps=plan.steps,
+                    # Of this rank's examples alone: nobody waits for a report.
+                    loss=round((stand.loss_sum - before.loss_sum) / max(seen, 1), 6),
+                    images_per_second=round(told["steps_per_second"] * sum(plan.shard_sizes) / plan.steps, 1),
+                    eta_seconds=told["eta_seconds"],
+                )
+    except Exception as error:
+        if cause(error) in ("ring", "stop"):
+            leave(settings, rank, stand)
+        raise
     sent = wire.bytes_sent(rank.interface) - sent_before if rank.interface and sent_before is not None else None
-    return Epoch(loss_sum, len(rank.train), computing, time.perf_counter() - started, sent)
+    seconds = time.perf_counter() - started
+    return Epoch(stand.loss_sum - before.loss_sum, seen, plan.steps - before.step, computing, seconds, sent)
+
+
+def train_step(
+    settings: Settings, rank: Rank, epoch: int, step: int, chosen: npt.NDArray[np.int64]
+) -> tuple[float, float]:
+    """One step; the mean loss of this rank's examples, and the seconds that it computed."""
+    number, plan = rank.communicator.rank, rank.plan
+    for group in rank.optimizer.param_groups:
+        group["lr"] = schedule.learning_rate(
+            settings.learning_rate,
+            rank.communicator.size,
+            epoch * plan.steps + step,
+            settings.epochs * plan.steps,
+        )
+    started = time.perf_counter()
+    torch.manual_seed(schedule.step_seed(settings.seed, epoch, step, number))
+    rank.optimizer.zero_grad()
+    if len(chosen):
+        inputs, targets = rank.train.batch(chosen)
+    else:  # this rank's shard is spent; its gradients of zero keep the ring complete
+        inputs, targets = rank.task.example_input(), torch.zeros(1, dtype=torch.int64)
+    loss = rank.task.loss(rank.model(inputs), targets)
+    (loss * plan.weight(number, step)).backward()
+    seconds = time.perf_counter() - started
+    rank.optimizer.step()
+    return float(loss.detach()), seconds
+
+
+def keep(settings: Settings, rank: Rank, stand: Stand) -> None:
+    """A checkpoint, on the devices that keep them: each writes what it has, which is the same on all."""
+    if rank.communicator.rank in checkpoint.keepers(rank.hosts, settings.checkpoint_copies):
+        checkpoint.save(settings.checkpoints, checkpoint_of(rank, stand), settings.learning())
+    rank.communicator.gather(None)  # by now it is on the disks
+    checkpoint.mark(settings.checkpoints, stand.epoch)
+
+
+def leave(settings: Settings, rank: Rank, stand: Stand) -> None:
+    """A checkpoint on every device: others may be a step behind, and cannot be asked any more."""
+    if rank.is_first_here:
+        with contextlib.suppress(OSError):  # why it ends is worth more than why this was not written
+            checkpoint.save(settings.checkpoints, checkpoint_of(rank, stand), settings.learning())
+
+
+def checkpoint_of(rank: Rank, stand: Stand) -> checkpoint.Checkpoint:
+    """The state of this rank, after a whole step."""
+    return checkpoint.Checkpoint(
+        epoch=stand.epoch,
+        step=stand.step,
+        steps=rank.plan.steps,
+        model=rank.model.state_dict(),
+        optimizer=rank.optimizer.state_dict(),
+        history=stand.history,
+        loss_sum=stand.loss_sum,
+        examples=stand.examples,
+    )
 
 
 def evaluate(rank: Rank) -> tuple[dict[str, float], int]:
@@ -318,12 +464,11 @@ def wire_report(rank: Rank, epochs: Sequence[Sequence[Epoch]]) -> dict[str, Any]
     The count takes in headers, acknowledgements, Horovod's own coordination and whatever else used the interface.
     It is None where the interface is unknown, or where ranks share a host and so an interface.
     """
-    hosts = rank.communicator.gather(host_name())
     sent = [one.sent for epoch in epochs for one in epoch]
     counts = [count for count in sent if count is not None]
     measured = None
-    if counts and len(counts) == len(sent) and len(set(hosts)) == len(hosts):
-        measured = round(sum(counts) / len(counts) / rank.plan.steps)
+    if counts and len(counts) == len(sent) and len(set(rank.hosts)) == len(rank.hosts):
+        measured = round(sum(counts) / max(1, sum(one.steps for epoch in epochs for one in epoch)))
     return {
         "allreduce_bytes": gradient_bytes(rank.model),
         "wire_bytes_per_step": wire.ring_bytes(gradient_bytes(rank.model), rank.communicator.size),
@@ -419,13 +564,18 @@ def parse(arguments: Sequence[str]) -> Settings:
     parser.add_argument("--checkpoints-dir", type=Path, default=default.checkpoints_dir)
     parser.add_argument("--state-dir", type=Path, default=default.state_dir)
     parser.add_argument("--subnet", help="CIDR that the ranks talk in; bytes on its interface are counted")
+    parser.add_argument(
+        "--checkpoint-copies", type=int, default=default.checkpoint_copies, help="devices besides that of rank 0"
+    )
+    parser.add_argument("--checkpoint-steps", type=int, default=default.checkpoint_steps, help="0: not by steps")
+    parser.add_argument("--checkpoint-minutes", type=float, default=default.checkpoint_minutes, help="0: not by time")
     parser.add_argument("--resume", action="store_true", help="go on from this job's last checkpoint, if it has one")
     return Settings(**vars(parser.parse_args(arguments)))
 
 
 def complaint(error: Exception, settings: Settings | None) -> str:
     """What to mend, with the line of the user's task that it came through; what nobody foresaw is logged in full."""
-    foreseen = isinstance(error, (TaskError, bundle.BundleError, OSError, ValueError))
+    foreseen = isinstance(error, (StoppedError, TaskError, bundle.BundleError, OSError, ValueError))
     if not foreseen:
         traceback.print_exception(error)
     source = source_of(settings.task) if settings else None
@@ -436,7 +586,11 @@ def complaint(error: Exception, settings: Settings | None) -> str:
 
 
 def cause(error: Exception) -> str:
-    """`ring` where this rank only noticed that another one is gone; `rank` where the fault is its own."""
+    """`ring` where this rank only noticed that another one is gone, `stop` where it was asked to end; `rank` where the
+    fault is its own.
+    """
+    if isinstance(error, StoppedError):
+        return "stop"
     return "ring" if type(error).__name__ == "HorovodInternalError" else "rank"
 
 
@@ -444,10 +598,13 @@ def main() -> int:
     """Exit status 0, or 1 with one line that says what to mend."""
     where = f"rank {os.environ.get('OMPI_COMM_WORLD_RANK', '0')} on {host_name()}"
     settings = None
+    # A checkpoint first: mpirun and edge_training.stop send this before they insist.
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
     try:
         settings = parse(sys.argv[1:])
         lean_torch.without_compiler()
-        run(settings, connect())
+        run(settings, connect(), stop)
     except Exception as error:  # noqa: BLE001  a user's task may raise anything
         message = complaint(error, settings)
         said = {"event": "error", "where": where, "message": message, "cause": cause(error)}

@@ -38,6 +38,15 @@ def bytes_sent(interface: str) -> int:
     return int(Path("/sys/class/net", interface, "statistics/tx_bytes").read_text())
 
 
+def mtu(interface: str) -> int:
+    """The largest packet that the interface sends, in bytes.
+
+    Raises:
+        OSError: there is no such interface.
+    """
+    return int(Path("/sys/class/net", interface, "mtu").read_text())
+
+
 def _address_of(interface: str) -> ipaddress.IPv4Address | None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:

@@ -56,6 +56,38 @@ def test_where_a_trainer_does_not_answer_nothing_comes_after(tmp_path: Path) -> 
     assert "came after" not in done.stdout
 
 
+@pytest.mark.parametrize("least", [1, 2])
+def test_a_trainer_that_does_not_answer_is_left_out(tmp_path: Path, least: int) -> None:
+    """Up to what the module is told; nobody trains."""
+    off = {"ansible_host": "127.0.0.2", "ansible_port": 1, "ansible_become": False}
+    given = inventory_of(tmp_path, **{"nuc-a": off, "nuc-b": {**LOCAL, "ansible_host": "127.0.0.1"}})
+    _first, answering, second, *_ = yaml.safe_load(TRAIN.read_text())
+    (training,) = (task for task in second["tasks"] if task["name"] == "Training is done")
+    (job,) = (task for task in training["block"] if "edge.rack.horovod_job" in task)
+    told = {
+        "launcher": "{{ training_worker_launcher }}",
+        **{name: job["edge.rack.horovod_job"][name] for name in ("workers", "unreachable", "unfit")},
+    }
+    second = {**second, "become": False, "vars": {**second["vars"], "told": told}}
+    second["tasks"] = [{"ansible.builtin.copy": {"content": "{{ told | to_json }}", "dest": str(tmp_path / "told")}}]
+    (tmp_path / "site.yml").write_text(json.dumps([answering, second]))
+    asked = ("-e", "train_unfit=leave_out", "-e", f"train_min_workers={least}")
+    done = ansible_playbook(tmp_path / "site.yml", *asked, stderr=subprocess.STDOUT, **given)
+    print(done.stdout)
+    if least == 2:
+        assert done.returncode != 0
+        assert "nuc-a do not answer; left are 1 of 2 trainers, fewer than train_min_workers (2)" in done.stdout
+        assert not (tmp_path / "told").exists()
+        return
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "told").read_text()) == {
+        "launcher": "nuc-b",
+        "workers": [{"name": "nuc-a", "address": "127.0.0.2"}, {"name": "nuc-b", "address": "127.0.0.1"}],
+        "unreachable": ["nuc-a"],
+        "unfit": "leave_out",
+    }
+
+
 @pytest.mark.parametrize("name", ["digits", "fashion_mnist", "my_tasks/My_Task.py:Mine"])
 def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path, name: str) -> None:
     """The first play and the second one's variables are the playbook's own; nobody trains."""
@@ -63,13 +95,13 @@ def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path, name: str)
     given["PWD"] = str(tmp_path)
     source = tmp_path / "my_tasks" / "My_Task.py"
     source.parent.mkdir()
-    first, second, *_ = yaml.safe_load(TRAIN.read_text())
+    first, answering, second, *_ = yaml.safe_load(TRAIN.read_text())
     images = {"worker": {"digest": "sha256:0", "reference": "registry.invalid:5000/edge/worker@sha256:0"}}
     asked = ("train_job", "train_packages", "train_data_dirs", "training_worker_task")
     told = {variable: "{{ " + variable + " }}" for variable in asked}
     second = {**second, "become": False, "vars": {**second["vars"], "release_images": images, "told": told}}
     second["tasks"] = [{"ansible.builtin.copy": {"content": "{{ told | to_json }}", "dest": str(tmp_path / "told")}}]
-    (tmp_path / "site.yml").write_text(json.dumps([first, second]))
+    (tmp_path / "site.yml").write_text(json.dumps([first, answering, second]))
 
     def job_of(text: str) -> dict[str, Any]:
         source.write_text(text)

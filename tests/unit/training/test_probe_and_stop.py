@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from edge_training import probe, stop
+from PIL import Image
 
 
 def test_a_clock_is_off_only_by_what_is_certain() -> None:
@@ -25,6 +26,35 @@ def test_a_folder_that_is_not_there_has_no_free_bytes(tmp_path: Path) -> None:
     assert (probe.free_bytes(tmp_path) or 0) > 0
 
 
+def test_a_worker_says_by_which_interface_it_is_reached() -> None:
+    here = probe.about_this_worker({"subnet": "127.0.0.0/8"})
+    assert (here["interface"], here["mtu"]) == ("lo", int(Path("/sys/class/net/lo/mtu").read_text()))
+    assert probe.about_this_worker({"subnet": "203.0.113.0/24"})["interface"] is None
+
+
+def test_a_task_says_what_data_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_IMAGE_FOLDER", str(tmp_path))
+    monkeypatch.setenv("EDGE_FASHION_MNIST_DIR", str(tmp_path))
+    assert "has no images; put some in" in (probe.lacking_data("image_folder") or "")
+    (tmp_path / "red").mkdir()
+    (tmp_path / "red" / "1.png").write_bytes(b"no image")
+    assert "1.png is not a PNG image" in (probe.lacking_data("image_folder") or "")
+    Image.new("L", (8, 8)).save(tmp_path / "red" / "1.png")
+    assert probe.lacking_data("image_folder") is None
+    assert "train-images-idx3-ubyte.gz is missing; install" in (probe.lacking_data("fashion_mnist") or "")
+    assert probe.lacking_data("digits") is None
+    assert probe.lacking_data("/no/such/task.py") is None  # said by the check, with its line
+
+
+def test_a_request_reaches_a_worker_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "ssh", lambda _address, _port, command: ["sh", "-c", command])
+    monkeypatch.setenv("PYTHONPATH", str(Path(probe.__file__).parents[1]))
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+    request = {"workers": [{"name": "a", "address": "-"}], "ssh_port": 1, "subnet": "127.0.0.0/8", "task": None}
+    (answer,) = probe.ask_all(request)
+    assert answer["facts"]["interface"] == "lo"
+
+
 def test_a_worker_without_ssh_is_an_error_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object, **__: object) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess([], 255, "", "ssh: connect to host 10.0.0.1: Connection refused\n")
@@ -40,6 +70,8 @@ def test_only_the_named_job_is_stopped() -> None:
     assert stop.belongs_to(["python", "-m", "edge_training.train", "--job", "a", "--seed", "1"], "a")
     assert not stop.belongs_to(["python", "-m", "edge_training.train", "--job", "ab"], "a")
     assert not stop.belongs_to(["python", "-m", "edge_training.stop", "--job", "a"], "a")
+    assert stop.is_rank(["python", "-m", "edge_training.train", "--job", "a"])
+    assert not stop.is_rank(["mpirun", "-np", "2", "python", "-m", "edge_training.train", "--job", "a"])
     code = "import time; print('runs', flush=True); time.sleep(300)"
     words = [sys.executable, "-c", code, "edge_training.train", "--job", "unit-test-stop"]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as rank:

@@ -55,6 +55,8 @@ def test_digits_are_learned(trained: tuple[train.Settings, dict[str, Any]]) -> N
 def test_progress_is_one_line_per_event(trained: tuple[train.Settings, dict[str, Any]]) -> None:
     chosen, _ = trained
     events = [json.loads(line) for line in (chosen.folder / "progress.jsonl").read_text().splitlines()]
+    # Of an epoch that takes long on a busy machine there are more.
+    events = [event for event in events if event["event"] != "step"]
     assert [event["event"] for event in events] == ["start", *["epoch"] * chosen.epochs, "result"]
     assert set(events[1]) >= {"epoch", "epochs", "loss", "accuracy", "seconds", "images_per_second"}
 
@@ -131,22 +133,26 @@ def test_a_training_that_begins_anew_leaves_no_checkpoint_of_the_one_before(tmp_
     train.run(settings(tmp_path, epochs=3), Alone())
     train.run(settings(tmp_path, epochs=1), Alone())
     folder = tmp_path / "checkpoints" / "unit"
-    assert sorted(path.name for path in folder.iterdir()) == ["epoch-0001.pt", "whole"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "epoch-0001-step-000000-of-000045.pt",
+        "epoch-0001-step-000000-of-000045.pt.sha256",
+        "whole",
+    ]
     assert (folder / "whole").read_text() == "1\n"
 
 
 def test_a_checkpoint_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
-    state = checkpoint.Checkpoint(1, {}, {}, [])
     for epoch in (1, 2, 3):
         checkpoint.save(tmp_path, checkpoint.Checkpoint(epoch, {}, {}, []), {"seed": 1})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-0002.pt", "epoch-0003.pt"]
-    (tmp_path / "epoch-0003.pt").write_bytes(b"cut short")
+    kept = sorted(path.name for path in tmp_path.glob("*.pt"))
+    assert [name[:10] for name in kept] == ["epoch-0002", "epoch-0003"]
+    assert len(list(tmp_path.iterdir())) == 4  # with their checksums
+    (tmp_path / kept[1]).write_bytes((tmp_path / kept[1]).read_bytes()[:-1])
     found = checkpoint.latest(tmp_path, {"seed": 1})
     assert found is not None
     assert found.epoch == 2
     assert checkpoint.latest(tmp_path, {"seed": 2}) is None
     assert checkpoint.latest(tmp_path / "none", {"seed": 1}) is None
-    assert state.epoch == 1
 
 
 def test_the_compiler_stays_out_of_memory() -> None:

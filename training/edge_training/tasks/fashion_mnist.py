@@ -19,6 +19,9 @@ from edge_training.tasks.network import convolutional
 PACKAGE_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 PREFIXES: dict[Split, str] = {"train": "train", "held-out": "t10k"}
 UNSIGNED_BYTES = 0x08
+REMEDY = (
+    "install the package dataset-fashion-mnist on every trainer (edge.rack.train does), or set EDGE_FASHION_MNIST_DIR"
+)
 
 
 class FashionMnist:
@@ -44,11 +47,13 @@ class FashionMnist:
 
     def dataset(self, split: Split, rank: int, size: int) -> Examples:
         """Every `size`-th image of the split, from `rank` on; the data set's own order is a shuffled one."""
-        folder = Path(os.environ.get("EDGE_FASHION_MNIST_DIR", PACKAGE_FOLDER))
-        images = read_idx(folder / f"{PREFIXES[split]}-images-idx3-ubyte.gz")
-        labels = read_idx(folder / f"{PREFIXES[split]}-labels-idx1-ubyte.gz")
+        images, labels = (read_idx(path) for path in files_of(split))
         # A copy: a view would hold all images in memory.
         return Examples(images[rank::size].copy(), labels[rank::size].astype(np.int64))
+
+    def lacks(self) -> str | None:
+        missing = [path for split in PREFIXES for path in files_of(split) if not path.is_file()]
+        return f"fashion_mnist: {missing[0]} is missing; {REMEDY}" if missing else None
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.cross_entropy(outputs, targets)
@@ -60,16 +65,19 @@ class FashionMnist:
         return torch.zeros(1, 28, 28)
 
 
+def files_of(split: Split) -> tuple[Path, Path]:
+    """Where images and labels lie."""
+    folder = Path(os.environ.get("EDGE_FASHION_MNIST_DIR", PACKAGE_FOLDER))
+    return folder / f"{PREFIXES[split]}-images-idx3-ubyte.gz", folder / f"{PREFIXES[split]}-labels-idx1-ubyte.gz"
+
+
 def read_idx(path: Path) -> npt.NDArray[Any]:
     """The bytes of a compressed IDX file in their shape: two zeros, type, dimensions, each length, the values."""
     try:
         with gzip.open(path) as file:
             content = file.read()
     except FileNotFoundError as error:
-        raise TaskError(
-            f"fashion_mnist: {path} is missing; install the package dataset-fashion-mnist on every trainer"
-            " (edge.rack.train does), or set EDGE_FASHION_MNIST_DIR"
-        ) from error
+        raise TaskError(f"fashion_mnist: {path} is missing; {REMEDY}") from error
     except (OSError, EOFError) as error:
         raise TaskError(f"fashion_mnist: {path} is damaged: {error}; install dataset-fashion-mnist again") from error
     dimensions = content[3] if len(content) > 3 else 0

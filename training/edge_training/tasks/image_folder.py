@@ -67,6 +67,12 @@ class ImageFolder:
                 colour = colour or image.mode not in GREY_MODES
         return {"classes": dict(by_class), "sizes": dict(by_size), "colour": colour}
 
+    def lacks(self) -> str | None:
+        """A device without images would compute nothing."""
+        if self._files:
+            return None
+        return f"image_folder: {self.folder} has no images; put some in {self.folder}/<class>/*.png"
+
     def agree(self, surveys: Sequence[tuple[str, dict[str, Any]]]) -> tuple[Task, list[str]]:
         """All classes that some device has, in order of name, and the size that most images have."""
         by_host = dict(surveys)

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -107,6 +109,31 @@ def test_each_line_is_kept_on_the_controller_once(shown, tmp_path):
     launcher = Launcher([{"started": 1}, {"finished": 1, "changed": True}], [[], [START], [START, NOTE]])
     action(launcher, local_progress_file=str(file))._follow("j1.1", 60, {})
     assert [json.loads(line) for line in file.read_text().splitlines()] == [START, NOTE]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_job_before_it_ends_the_playbook(shown, number):
+    ended = []
+    before = signal.signal(number, lambda number, _frame: ended.append((number, list(commands))))
+    launcher, commands = Launcher([], [[START]]), []
+
+    def execute_module(module_name=None, module_args=None, task_vars=None, wrap_async=False):
+        os.kill(os.getpid(), number)
+        return {"started": 1}
+
+    def command(command, sudoable=False):
+        commands.append(command)
+        return launcher.command(command)
+
+    try:
+        plugin = action(launcher)
+        plugin._execute_module, plugin._low_level_execute_command = execute_module, command
+        plugin._follow("j1.1", 60, {})
+    finally:
+        signal.signal(number, before)
+    ((told, known),) = ended
+    assert told == number
+    assert known[-1] == "touch /var/lib/edge/state/jobs/job/stop"
 
 
 def test_a_failure_is_handed_on_with_its_message(shown):

@@ -29,8 +29,15 @@ def params(**changes: Any) -> dict[str, Any]:
         "seed": 1,
         "image_digest": None,
         "timeout_seconds": 60,
+        "unfit": "refuse",
+        "unreachable": [],
+        "memory_mib": 320,
+        "disk_mib": 256,
         "max_restarts": 3,
         "min_workers": 1,
+        "checkpoint_copies": 1,
+        "checkpoint_steps": 0,
+        "checkpoint_minutes": 10.0,
         "container": "edge-worker",
         "state_dir": "/var/lib/edge/state",
         "resume": True,
@@ -48,6 +55,9 @@ def answer(number: int, **facts: Any) -> dict[str, Any]:
         "clock_offset_seconds": 0.1,
         "memory_available_bytes": 4 << 30,
         "folders": {"/var/lib/edge/data": 9 << 30},
+        "interface": "eth0",
+        "mtu": 1500,
+        "lacks": None,
     }
     return {**WORKERS[number - 1], "facts": {**told, **facts}}
 
@@ -58,7 +68,7 @@ def answer(number: int, **facts: Any) -> dict[str, Any]:
 def test_a_sound_job_has_no_findings() -> None:
     answers = [answer(1), answer(2), answer(3)]
     assert horovod_job.request_findings(params(image_digest=A)) == []
-    assert horovod_job.probe_findings(params(image_digest=A), {"host": "host-1"}, answers) == []
+    assert horovod_job.probe_findings(params(image_digest=A), WORKERS, {"host": "host-1"}, answers) == ([], {})
 
 
 @pytest.mark.parametrize(
@@ -71,6 +81,10 @@ def test_a_sound_job_has_no_findings() -> None:
         ({"task_digest": A}, "task_digest: digits is part of the image"),
         ({"subnet": "10.10.0.1/24"}, "subnet: 10.10.0.1/24 has host bits set"),
         ({"workers": []}, "the list is empty"),
+        ({"unreachable": ["nuc-09"]}, "unreachable: nuc-09: not among the workers"),
+        ({"unreachable": ["nuc-01", "nuc-02", "nuc-03"]}, "unreachable: no worker is left"),
+        ({"checkpoint_copies": -1}, "checkpoint_copies: -1: must be 0 or more"),
+        ({"disk_mib": 0}, "disk_mib: 0: must be greater than 0"),
         ({"workers": [WORKERS[0], WORKERS[0]]}, "address 10.10.0.1 is given 2 times"),
         ({"subnet": "10.20.0.0/24"}, "nuc-03: address 10.10.0.3 is not in 10.20.0.0/24"),
         ({"workers": [{"name": "x", "address": "nuc", "slots": 1}]}, "x: address 'nuc' is not an IPv4 address"),
@@ -87,8 +101,9 @@ def test_every_fault_of_every_worker_is_found_at_once() -> None:
         answer(2, host="host-1", image_digest=B, memory_available_bytes=1 << 20),
         {**WORKERS[2], "error": "Connection refused"},
     ]
-    findings = horovod_job.probe_findings(params(image_digest=A), {"host": "host-9"}, answers)
-    text = "\n".join(findings)
+    common, unfit = horovod_job.probe_findings(params(image_digest=A), WORKERS, {"host": "host-9"}, answers)
+    assert [len(unfit[worker["name"]]) for worker in WORKERS] == [2, 2, 1]
+    text = "\n".join([*common, *(finding for findings in unfit.values() for finding in findings)])
     assert "nuc-01: its clock is 60 s behind" in text
     assert "nuc-01: /var/lib/edge/models is not writable" in text
     assert "nuc-02: 1 MiB of memory available, 1 rank(s) need 320" in text
@@ -96,13 +111,42 @@ def test_every_fault_of_every_worker_is_found_at_once() -> None:
     assert "nuc-03: SSH from the launcher to 10.10.0.3 port 2222 fails: Connection refused" in text
     assert f"nuc-02: runs image {B}, not {A}" in text
     assert "run this module on the first worker" in text
-    assert len(findings) == 7
+    assert len(common) == 2
 
 
 def test_without_a_digest_workers_must_agree() -> None:
     answers = [answer(1), answer(2, image_digest=B), answer(3, version="0.2.0")]
-    findings = horovod_job.probe_findings(params(), {"host": "host-1"}, answers)
+    findings, unfit = horovod_job.probe_findings(params(), WORKERS, {"host": "host-1"}, answers)
+    assert unfit == {}
     assert [finding.split(":")[0] for finding in findings] == ["workers differ in image", "workers differ in version"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "changes", "finding"),
+    [
+        ({"mtu": 9000}, {}, "nuc-02: MTU 9000 on eth0, nuc-01 has 1500; give all interfaces in 10.10.0.0/24 the same"),
+        ({"interface": None, "mtu": None}, {}, "nuc-02: no interface has an address in 10.10.0.0/24"),
+        ({}, {"memory_mib": 5000}, "nuc-02: 4096 MiB of memory available, 1 rank(s) need 5000"),
+        ({}, {"disk_mib": 9300}, "nuc-02: 9216 MiB free in /var/lib/edge/data, 9300 are needed"),
+        ({"lacks": "image_folder: no images; put some there"}, {}, "nuc-02: image_folder: no images; put some there"),
+    ],
+)
+def test_a_finding_names_the_worker_and_the_fix(facts: dict[str, Any], changes: dict[str, Any], finding: str) -> None:
+    answers = [answer(1), answer(2, **facts), answer(3)]
+    _common, unfit = horovod_job.probe_findings(params(**changes), WORKERS, {"host": "host-1"}, answers)
+    assert [found for found in unfit["nuc-02"] if found.startswith(finding)]
+    assert facts == {} or list(unfit) == ["nuc-02"]
+
+
+def test_of_two_mtus_the_launchers_is_the_usual_one() -> None:
+    answers = [answer(1, mtu=9000), answer(2)]
+    _common, unfit = horovod_job.probe_findings(params(), WORKERS[:2], {"host": "host-1"}, answers)
+    assert list(unfit) == ["nuc-02"]
+
+
+def test_only_a_task_with_data_on_the_device_is_asked_for_it() -> None:
+    assert horovod_job.probe_request(params(), WORKERS)["task"] is None
+    assert horovod_job.probe_request(params(task="image_folder"), WORKERS)["task"] == "image_folder"
 
 
 def test_the_command_keeps_to_the_subnet_and_the_ring() -> None:
@@ -114,6 +158,7 @@ def test_the_command_keeps_to_the_subnet_and_the_ring() -> None:
     assert "--mca coll_tuned_dynamic_rules_filename /opt/edge/share/allreduce-ring.rules" in line
     assert "ssh -F /etc/ssh/edge_ssh_config -p 2222" in command
     assert command[-1] == "--resume"
+    assert "--checkpoint-copies 1 --checkpoint-steps 0 --checkpoint-minutes 10.0" in line
     assert "--resume" not in horovod_job.mpirun_command(params(force=True))
     assert "plm_rsh_num_concurrent" not in line
     many = [{"name": f"n{n}", "address": f"10.10.0.{n}", "slots": 1} for n in range(1, 101)]
@@ -208,7 +253,8 @@ RING = TOLD.replace('"}', '", "cause": "ring"}').replace("data-dir: cannot write
         (CUT_OFF, True, "the connection to nuc-02 was lost"),
         (RING + KILLED, True, "rank 2 on nuc-03 ended by signal 9"),
         (RING, True, "rank 0 on nuc-01 ended with status 1"),
-        (RING.partition("\n")[0], True, "rank 1 on host-2 noticed that another rank is gone: Connection reset by peer"),
+        (RING.partition("\n")[0], True, "rank 1 on host-2 noticed that others are gone: Connection reset by peer"),
+        (RING.replace("ring", "stop") + KILLED, True, "rank 2 on nuc-03 ended by signal 9"),
         (RING + TOLD, False, "rank 1 on host-2 (nuc-02) says: data-dir: cannot write"),
         (TOLD, False, "rank 1 on host-2 (nuc-02) says: data-dir: cannot write"),
     ],
@@ -225,7 +271,10 @@ class FailedError(Exception):
 class Container:
     """A launcher: each run ends as it is told, and these workers answer afterwards."""
 
-    def __init__(self, runs: list[tuple[int, str]], answering: list[list[str]]) -> None:
+    def __init__(
+        self, runs: list[tuple[int, str]], answering: list[list[str]], probed: dict[str, Any] | None = None
+    ) -> None:
+        self.probed = probed
         self.runs, self.answering, self.started, self.stopped = runs, answering, [], []  # type: ignore[var-annotated]
         self.name, self.files = "edge-worker", {}  # type: ignore[var-annotated]
 
@@ -242,6 +291,8 @@ class Container:
         if "edge_training.stop" in command:
             self.stopped.append([word for word in command if word.startswith("10.")])
             return 0, "0", ""
+        if self.probed is not None:
+            return 0, json.dumps(self.probed), ""
         asked = json.loads(command[-1])["workers"]
         names = self.answering.pop(0)
         return 0, json.dumps({"workers": [{"facts": {}} if one["name"] in names else {} for one in asked]}), ""
@@ -263,11 +314,49 @@ def job(container: Container, **changes: Any) -> horovod_job.Job:
         raise FailedError(msg)
 
     made = horovod_job.Job.__new__(horovod_job.Job)
-    made.module = type("Module", (), {"fail_json": staticmethod(fail_json)})
+    made.module = type("Module", (), {"fail_json": staticmethod(fail_json), "warn": lambda _text: None})
     made.params, made.launcher = params(**changes), container
+    made.workers = [one for one in made.params["workers"] if one["name"] not in made.params["unreachable"]]
+    made.left_out, made.stop_file = [], "/jobs/digits-1/stop"
     made.spec, made.folder = {}, "/jobs/digits-1"
     made.always = {"log": "/jobs/digits-1/mpirun.log"}
     return made
+
+
+def test_whoever_is_unfit_is_left_out_and_named_in_the_record() -> None:
+    probed = {"launcher": {"host": "host-1"}, "workers": [answer(1), answer(2, memory_available_bytes=1 << 20)]}
+    container = Container([(0, "")], [], probed)
+    made = job(container, unfit="leave_out", unreachable=["nuc-03"])
+    made.preflight()
+    assert [worker["name"] for worker in made.workers] == ["nuc-01"]
+    result, _progress = made.train(["mpirun"])
+    low, off = result["left_out"]
+    assert low["name"] == "nuc-02" and low["findings"][0].startswith("nuc-02: 1 MiB of memory available")
+    assert off == {"name": "nuc-03", "findings": ["nuc-03: does not answer; check its power and its network"]}
+    assert result["lost_workers"] == []
+    assert job(container, force=True).recorded_result() == result
+
+
+@pytest.mark.parametrize(
+    ("unfit", "changes", "message"),
+    [
+        (2, {}, "nuc-02: 1 MiB of memory"),
+        (2, {"unfit": "leave_out", "min_workers": 3}, "2 of 3 workers are fit, fewer than min_workers (3)"),
+        (
+            1,
+            {"unfit": "leave_out"},
+            "nuc-01: starts the job, so it cannot leave itself out; mend it, or run without it",
+        ),
+        (0, {"unreachable": ["nuc-03"]}, "nuc-03: does not answer"),
+    ],
+)
+def test_who_may_not_be_left_out_ends_it(unfit: int, changes: dict[str, Any], message: str) -> None:
+    workers = [answer(n, memory_available_bytes=(1 << 20) if n == unfit else 4 << 30) for n in (1, 2, 3)]
+    made = job(Container([], []), **changes)
+    made.launcher.probed = {"launcher": {"host": "host-1"}, "workers": workers[: len(made.workers)]}
+    with pytest.raises(FailedError) as failed:
+        made.preflight()
+    assert message in str(failed.value)
 
 
 def test_a_training_goes_on_with_the_workers_that_are_left() -> None:
@@ -288,11 +377,42 @@ def test_a_training_goes_on_with_the_workers_that_are_left() -> None:
     assert container.stopped == [["10.10.0.1", "10.10.0.3"]] * 2
 
 
+STOPPED = '{"event": "error", "where": "rank 0 on host-1", "message": "stopped in epoch 3", "cause": "stop"}\n'
+
+
+def test_what_was_stopped_is_not_begun_again(tmp_path: Path) -> None:
+    container = Container([(1, STOPPED + KILLED)], [])
+    made = job(container)
+    made.stop_file = str(tmp_path / "stop")
+    (tmp_path / "stop").touch()
+    with pytest.raises(FailedError, match=r"was stopped after 0 s: stopped in epoch 3\. The same task goes"):
+        made.train(["mpirun"])
+    assert container.stopped == [["10.10.0.1", "10.10.0.2", "10.10.0.3"]]
+
+
+def test_the_word_to_stop_is_heard_while_ranks_run(tmp_path: Path) -> None:
+    """They run on until they are stopped, by the module and on all workers."""
+
+    class Running(Container):
+        def finished(self, handle: str) -> int | None:  # type: ignore[override]
+            (tmp_path / "stop").touch()
+            return super().finished(handle) if self.stopped else None
+
+    container = Running([(1, STOPPED)], [])
+    made = job(container)
+    made.stop_file = str(tmp_path / "stop")
+    with pytest.raises(FailedError, match="was stopped"):
+        made.train(["mpirun"])
+    assert container.stopped[0] == ["10.10.0.1", "10.10.0.2", "10.10.0.3"]
+    assert len(container.started) == 1
+
+
 def test_a_record_says_the_same_as_its_training_did() -> None:
     """Or a second run would have another result, and a changed report."""
     container = Container([(0, "")], [])
     result, _progress = job(container).train(["mpirun"])
-    assert job(container, force=True).recorded_result() == result == {"ranks": 2, "restarts": [], "lost_workers": []}
+    assert job(container, force=True).recorded_result() == result
+    assert result == {"ranks": 2, "restarts": [], "lost_workers": [], "left_out": []}
     assert container.files == {"/jobs/digits-1/mpirun.log": ""}
 
 
