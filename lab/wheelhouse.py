@@ -43,6 +43,12 @@ def control(settings: Settings) -> Path:
     return _filled(settings, "control", [CHECKOUT / "roles" / "control_node" / "files" / "requirements.txt"])
 
 
+def dashboard(settings: Settings) -> Path:
+    """The wheels of the dashboard and of the playbooks that it begins."""
+    role = CHECKOUT / "roles" / "dashboard" / "files" / "requirements.txt"
+    return _filled(settings, "dashboard", [role, TRAINING / "edge_training" / "dashboard" / "requirements.txt"])
+
+
 def agent(settings: Settings) -> Path:
     """The wheels that devices converge themselves with."""
     return _filled(settings, "agent", [CHECKOUT / "roles" / "pull_agent" / "files" / "requirements.txt"])

@@ -31,7 +31,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> I
         until(lambda: olga.asked("GET", "/api/rack")["watch"]["asked"], "the status")
         yield one
     finally:
-        one.end()
+        one.end_all()
 
 
 @pytest.fixture
@@ -39,4 +39,4 @@ def own(tmp_path: Path, certificates: Path) -> Iterator[Dashboard]:
     """Nobody else's, and not begun yet."""
     one = Dashboard(tmp_path / "own", certificates)
     yield one
-    one.end()
+    one.end_all()

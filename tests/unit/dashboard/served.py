@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -64,6 +65,11 @@ def until(true: Callable[[], Any], what: str = "it") -> Any:
         assert time.monotonic() < deadline, f"{what} did not come in {SECONDS} s"
         time.sleep(0.02)
     return found
+
+
+def processes(words: str) -> list[int]:
+    found = subprocess.run(["pgrep", "-f", words], capture_output=True, text=True, check=False)
+    return [int(number) for number in found.stdout.split()]
 
 
 class Dashboard:
@@ -140,6 +146,26 @@ class Dashboard:
             self._process.terminate()
             self._process.wait(SECONDS)
             self._process = None
+
+    def end_all(self) -> None:
+        """As `end`, and all that jobs have begun, which outlives it: one may wait for a word that never comes."""
+        try:
+            self.end()
+        finally:
+            self.kill(str(self.folder))
+
+    @staticmethod
+    def kill(words: str) -> None:
+        """All whose command lines hold these words, and what they begin meanwhile."""
+
+        def gone() -> bool:
+            found = processes(words)
+            for process in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            return not found
+
+        until(gone, "the end of all of it")
 
     def go(self) -> None:
         """The job that waits goes on; returns when it does."""

@@ -6,17 +6,14 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-from tests.unit.dashboard.served import CHECKOUT, Dashboard, row, until
+from tests.unit.dashboard.served import CHECKOUT, Dashboard, processes, row, until
 from tests.unit.playbook_runs import INVENTORIES
 
 
@@ -153,11 +150,6 @@ def test_each_job_is_in_the_audit_with_who_what_when_and_outcome(begun: Dashboar
     assert (begun.state / "audit.jsonl").stat().st_mode & 0o077 == 0
 
 
-def processes(words: str) -> list[int]:
-    found = subprocess.run(["pgrep", "-f", words], capture_output=True, text=True, check=False)
-    return [int(number) for number in found.stdout.split()]
-
-
 def test_a_job_can_be_cancelled_by_who_may_begin_it(begun: Dashboard) -> None:
     olga = begun.signed_in()
     number = olga.job(action="release", name="2026.12")["id"]
@@ -209,16 +201,8 @@ def test_a_job_whose_process_is_gone_is_said_to_be_lost(begun: Dashboard) -> Non
     # Until it waits: what it begins later would outlive the kill, and take the word that the second one waits for.
     until(lambda: processes(f"cat {begun.project}/go"), "its wait")
     begun.end()
-
-    def gone() -> bool:
-        """The machine went down: all of it is gone."""
-        found = processes(f"dashboard.runner {begun.state}/jobs/{number} |{begun.project}")
-        for process in found:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        return not found
-
-    until(gone, "the end of all of it")
+    # The machine went down: all of it is gone.
+    begun.kill(f"dashboard.runner {begun.state}/jobs/{number} |{begun.project}")
     begun.begin()
     lost = olga.ended(number)
     assert (lost["state"], lost["rc"]) == ("lost", None)
