@@ -207,6 +207,7 @@ class Awx:
         self.token, self.playbooks = token, playbooks
         self.ids = itertools.count(1)
         self.lock = threading.Lock()
+        self.asked = 0
         self.writes: list[str] = []
         self.tables: dict[str, dict[int, Object]] = {collection: {} for collection in KINDS}
         self.links: dict[tuple[str, int, str], list[int]] = {}
@@ -456,8 +457,8 @@ class Awx:
 
 
 @contextmanager
-def serving(awx: Awx, certificates: Path) -> Iterator[str]:
-    """The server's URL, over TLS, while the block runs."""
+def serving(awx: Awx, certificates: Path | None = None) -> Iterator[str]:
+    """The server's URL while the block runs, over TLS where it has a certificate (tls.crt, tls.key)."""
 
     class Handler(BaseHTTPRequestHandler):
         def handle_one(self) -> None:
@@ -485,13 +486,14 @@ def serving(awx: Awx, certificates: Path) -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates / "tls.crt", certificates / "tls.key")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    if certificates:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates / "tls.crt", certificates / "tls.key")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"https://127.0.0.1:{server.server_port}"
+        yield f"{'https' if certificates else 'http'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
