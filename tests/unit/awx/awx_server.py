@@ -28,7 +28,7 @@ Object = dict[str, Any]
 HIDDEN = "$encrypted$"
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     def __init__(self, status: int, **problems: Any) -> None:
         super().__init__(status, problems)
         self.status, self.problems = status, problems
@@ -227,7 +227,8 @@ class Awx:
 
     def linked(self, collection: str, item: int, link: str) -> list[str]:
         table = self.tables[KINDS[collection].links[link]]
-        return sorted(table[there].get("name") or table[there]["identifier"] for there in self.linked_ids(collection, item, link))
+        there = [table[number] for number in self.linked_ids(collection, item, link)]
+        return sorted(one.get("name") or one["identifier"] for one in there)
 
     def linked_ids(self, collection: str, item: int, link: str) -> list[int]:
         return self.links.get((collection, item, link), [])
@@ -238,7 +239,7 @@ class Awx:
         kind = KINDS[collection]
         missing = [name for name in kind.required if given.get(name) in (None, "")]
         if missing:
-            raise Refused(400, **{name: ["This field is required."] for name in missing})
+            raise RefusedError(400, **{name: ["This field is required."] for name in missing})
         item = {**json.loads(json.dumps(kind.fields)), **{name: given[name] for name in kind.fields if name in given}}
         self.check(collection, item)
         item["id"] = next(self.ids)
@@ -262,92 +263,96 @@ class Awx:
         kind = KINDS[collection]
         for name, allowed in kind.choices.items():
             if item[name] not in allowed:
-                raise Refused(400, **{name: [f'"{item[name]}" is not a valid choice.']})
+                raise RefusedError(400, **{name: [f'"{item[name]}" is not a valid choice.']})
         for name, target in kind.references.items():
             if item[name] is not None and item[name] not in self.table(target):
-                raise Refused(400, **{name: [f'Invalid pk "{item[name]}" - object does not exist.']})
-        same = tuple(item.get(name) for name in kind.unique)
+                raise RefusedError(400, **{name: [f'Invalid pk "{item[name]}" - object does not exist.']})
         for other in self.tables[collection].values():
-            if kind.unique and other.get("id") != item.get("id") and same == tuple(other.get(name) for name in kind.unique):
-                raise Refused(400, __all__=[f"{kind.type} with this {' and '.join(kind.unique)} already exists."])
+            same = kind.unique and all(item[name] == other[name] for name in kind.unique)
+            if same and other["id"] != item.get("id"):
+                raise RefusedError(400, __all__=[f"{kind.type} with this {' and '.join(kind.unique)} already exists."])
         getattr(self, f"check_{kind.type}", lambda item: None)(item)
 
     def check_credential_type(self, item: Object) -> None:
         if not item["managed"] and item["kind"] not in ("cloud", "net"):
-            raise Refused(400, kind=["Must be either 'cloud' or 'net'."])
+            raise RefusedError(400, kind=["Must be either 'cloud' or 'net'."])
         known = set()
         for one in item["inputs"].get("fields", []):
             one.setdefault("type", "string")
             known.add(one["id"])
         if not set(item["inputs"].get("required", [])) <= known:
-            raise Refused(400, inputs=["required names a field that is not there"])
+            raise RefusedError(400, inputs=["required names a field that is not there"])
         if not set(item["injectors"]) <= {"env", "extra_vars", "file"}:
-            raise Refused(400, injectors=["Schema validation error"])
+            raise RefusedError(400, injectors=["Schema validation error"])
         for templates in item["injectors"].values():
             for name, template in templates.items():
                 undefined = meta.find_undeclared_variables(jinja2.Environment(autoescape=True).parse(template)) - known
                 if undefined:
-                    raise Refused(400, injectors=[f"{name} uses an undefined field ({', '.join(undefined)})"])
+                    raise RefusedError(400, injectors=[f"{name} uses an undefined field ({', '.join(undefined)})"])
 
     def check_credential(self, item: Object) -> None:
         known = {one["id"] for one in self.tables["credential_types"][item["credential_type"]]["inputs"]["fields"]}
         unknown = set(item["inputs"]) - known
         if unknown:
-            raise Refused(400, inputs=[f"Additional properties are not allowed ({', '.join(sorted(unknown))})"])
+            raise RefusedError(400, inputs=[f"Additional properties are not allowed ({', '.join(sorted(unknown))})"])
 
     def check_inventory_source(self, item: Object) -> None:
         if item["source"] == "scm" and item["source_project"] is None:
-            raise Refused(400, source_project=["Project required for scm type sources."])
+            raise RefusedError(400, source_project=["Project required for scm type sources."])
         if item["credential"] is not None and self.credential_kind(item["credential"]) in ("ssh", "scm", "vault"):
             refused = "Credentials of type machine, source control, insights and vault are disallowed."
-            raise Refused(400, credential=[refused])
+            raise RefusedError(400, credential=[refused])
 
     def check_job_template(self, item: Object) -> None:
         if item["project"] is None:
-            raise Refused(400, project=["Job Templates must have a project assigned."])
+            raise RefusedError(400, project=["Job Templates must have a project assigned."])
         if item["inventory"] is None and not item["ask_inventory_on_launch"]:
-            raise Refused(400, inventory=["must set either a default value or ask to prompt on launch."])
+            raise RefusedError(400, inventory=["must set either a default value or ask to prompt on launch."])
         update = self.updates[self.tables["projects"][item["project"]]["update"]]
         if update != ["successful"] or item["playbook"] not in self.playbooks:
-            raise Refused(400, playbook=["Playbook not found for project."])
+            raise RefusedError(400, playbook=["Playbook not found for project."])
 
     def check_schedule(self, item: Object) -> None:
         rule = item["rrule"]
         if not re.match(r"DTSTART(;TZID=[\w/]+:\d{8}T\d{6}|:\d{8}T\d{6}Z) RRULE:", rule) or rule.count("DTSTART") > 1:
-            raise Refused(400, rrule=["Valid DTSTART required in rrule. Value should start with: DTSTART:YYYYMMDDTHHMMSSZ"])
+            raise RefusedError(400, rrule=["Valid DTSTART required in rrule."])
         if "INTERVAL=" not in rule:
-            raise Refused(400, rrule=["INTERVAL required in rrule."])
+            raise RefusedError(400, rrule=["INTERVAL required in rrule."])
         if not re.search(r"FREQ=(MINUTELY|HOURLY|DAILY|WEEKLY|MONTHLY|YEARLY)", rule):
-            raise Refused(400, rrule=["rrule parsing failed validation: invalid FREQ"])
+            raise RefusedError(400, rrule=["rrule parsing failed validation: invalid FREQ"])
 
     def check_notification_template(self, item: Object) -> None:
         wanted, _secret = NOTIFICATIONS[item["notification_type"]]
         missing = wanted - set(item["notification_configuration"])
         if missing:
-            raise Refused(400, notification_configuration=[f"Missing required fields: {', '.join(sorted(missing))}."])
+            raise RefusedError(
+                400, notification_configuration=[f"Missing required fields: {', '.join(sorted(missing))}."]
+            )
 
     def check_survey(self, spec: Object) -> None:
         if not {"name", "description", "spec"} <= set(spec) or not spec["spec"]:
-            raise Refused(400, error="'spec' missing from survey spec.")
+            raise RefusedError(400, error="'spec' missing from survey spec.")
         seen: set[str] = set()
         for number, one in enumerate(spec["spec"]):
             for name in ("type", "question_name", "variable", "required"):
                 if name not in one:
-                    raise Refused(400, error=f"'{name}' missing from survey question {number}")
+                    raise RefusedError(400, error=f"'{name}' missing from survey question {number}")
             if one["type"] not in SURVEY_TYPES or one["variable"] in seen:
-                raise Refused(400, error=f"'{one['type']}' of {one['variable']}: unknown, or a variable that is there twice")
+                raise RefusedError(400, error=f"'{one['type']}' of {one['variable']}: unknown, or there twice")
             seen.add(one["variable"])
             if any(type(one.get(name, 0)) is not int for name in ("min", "max")):
-                raise Refused(400, error=f"The limits in survey question {number} are expected to be integer.")
+                raise RefusedError(400, error=f"The limits in survey question {number} are expected to be integer.")
             default = one.get("default", "")
             right: tuple[type, ...] = {"integer": (int,), "float": (int, float)}.get(one["type"], (str,))
             if default != "" and not isinstance(default, right):
-                raise Refused(400, error=f"Default value of question {number} expected to be {one['type']}.")
+                raise RefusedError(400, error=f"Default value of question {number} expected to be {one['type']}.")
             if one["type"] in ("multiplechoice", "multiselect"):
                 if not isinstance(one.get("choices"), list):
-                    raise Refused(400, error=f"Survey question {number} of type {one['type']} must specify choices.")
+                    raise RefusedError(
+                        400, error=f"Survey question {number} of type {one['type']} must specify choices."
+                    )
                 if default and not {default} <= set(one["choices"]):
-                    raise Refused(400, error="Default choice must be answered from the choices listed.")
+                    raise RefusedError(400, error="Default choice must be answered from the choices listed.")
 
     def credential_kind(self, credential: int) -> str:
         return self.tables["credential_types"][self.tables["credentials"][credential]["credential_type"]]["kind"]
@@ -355,7 +360,7 @@ class Awx:
     def link(self, collection: str, item: int, link: str, given: Object) -> None:
         there = given["id"]
         if there not in self.table(KINDS[collection].links[link]):
-            raise Refused(400, detail=f"{link} {there} does not exist.")
+            raise RefusedError(400, detail=f"{link} {there} does not exist.")
         linked = self.links.setdefault((collection, item, link), [])
         if given.get("disassociate"):
             linked.remove(there)
@@ -363,9 +368,9 @@ class Awx:
         if collection == "job_templates" and link == "credentials":
             credentials = self.tables["credentials"]
             if self.credential_kind(there) in ("scm", "registry"):
-                raise Refused(400, detail=f"Cannot assign a Credential of kind `{self.credential_kind(there)}`.")
+                raise RefusedError(400, detail=f"Cannot assign a Credential of kind `{self.credential_kind(there)}`.")
             if credentials[there]["credential_type"] in [credentials[one]["credential_type"] for one in linked]:
-                raise Refused(400, detail="Cannot assign multiple credentials of one type.")
+                raise RefusedError(400, detail="Cannot assign multiple credentials of one type.")
         linked.append(there)
 
     def table(self, collection: str) -> dict[int, Object]:
@@ -400,10 +405,11 @@ class Awx:
 
     def listed(self, collection: str, query: Object) -> Object:
         found = []
-        allowed = {"id", "type", *KINDS["job_templates" if collection == "unified_job_templates" else collection].fields}
+        fields = KINDS["job_templates" if collection == "unified_job_templates" else collection].fields
+        allowed = {"id", "type", *fields}
         for name in query:
             if name.removeprefix("or__") not in allowed:
-                raise Refused(400, detail=f"{name} is not an allowed field name.")
+                raise RefusedError(400, detail=f"{name} is not an allowed field name.")
         for item in self.table(collection).values():
             shown = {**item, "type": KINDS[self.collection_of(item["id"])].type}
             either = [str(shown.get(name[4:])) == value for name, value in query.items() if name.startswith("or__")]
@@ -453,7 +459,7 @@ class Awx:
                 table = self.table(KINDS[collection].links[link])
                 linked = [self.shown(table[there]) for there in self.linked_ids(collection, int(number), link)]
                 return 200, {"count": len(linked), "next": None, "results": linked}
-        raise Refused(404, detail="Not found.")
+        raise RefusedError(404, detail="Not found.")
 
 
 @contextmanager
@@ -467,10 +473,10 @@ def serving(awx: Awx, certificates: Path | None = None) -> Iterator[str]:
             asked = urlsplit(self.path)
             try:
                 if self.headers.get("Authorization") != f"Bearer {awx.token}":
-                    raise Refused(401, detail="Authentication credentials were not provided.")
+                    raise RefusedError(401, detail="Authentication credentials were not provided.")
                 with awx.lock:
                     status, told = awx.answer(self.command, unquote(asked.path), dict(parse_qsl(asked.query)), given)
-            except Refused as refused:
+            except RefusedError as refused:
                 status, told = refused.status, refused.problems
             body = b"" if status == 204 else json.dumps(told).encode()
             self.send_response(status)
@@ -480,11 +486,11 @@ def serving(awx: Awx, certificates: Path | None = None) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_PATCH = do_DELETE = handle_one
-
         def log_message(self, *_args: Any) -> None:
             pass
 
+    for method in ("GET", "POST", "PATCH", "DELETE"):
+        setattr(Handler, f"do_{method}", Handler.handle_one)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     if certificates:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -20,14 +20,15 @@ from tests.unit.playbook_runs import ansible_playbook
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 TOKEN = "the-token-of-an-administrator"
-SECRETS = ["consumer:key:the-secret-of-maas", "the-password-of-esxi", "the-key-of-the-site", "the-token-of-slack"]
+MAAS_KEY = "consumer:key:the-secret-of-maas"
+SECRETS = [MAAS_KEY, "the-password-of-esxi", "the-key-of-the-site", "the-token-of-slack"]
 SITE = {
     "awx_execution_environment_image": "registry.example.com:5000/edge/execution-environment:0.1.0",
     "awx_project_url": "edge-git@control.example.com:/srv/edge/site.git",
     "awx_project_credential": "Site",
     "awx_instance_groups": ["default"],
     "awx_credentials": [
-        {"name": "MAAS", "type": "edge.rack MAAS", "inputs": {"url": "https://maas.example.com", "api_key": SECRETS[0]}},
+        {"name": "MAAS", "type": "edge.rack MAAS", "inputs": {"url": "https://maas.example.com", "api_key": MAAS_KEY}},
         {"name": "ESXi", "type": "edge.rack ESXi", "inputs": {"username": "root", "password": SECRETS[1]}},
         {"name": "Site", "type": "Source Control", "inputs": {"username": "edge-git", "ssh_key_data": SECRETS[2]}},
     ],
@@ -44,11 +45,7 @@ Run = CompletedProcess[str]
 
 
 def asked(folder: Path, awx: Awx, *argv: str, certificates: Path | None = None, **more: Any) -> Run:
-    """What became of edge.rack.awx, with its secrets in a file of variables.
-
-    Over TLS with the certificates of a folder; a module reads all of the system's with each request then, which costs more
-    than the rest of it.
-    """
+    """What became of edge.rack.awx, with its secrets in a file of variables; over TLS with certificates of a folder."""
     with serving(awx, certificates) as url:
         variables = folder / "awx.json"
         variables.write_text(json.dumps({"awx_url": url, "awx_token": TOKEN, **SITE, **more}))
@@ -107,7 +104,7 @@ def test_it_makes_the_project_and_the_inventory_that_maas_fills(made: tuple[Awx,
 def test_secrets_reach_awx_and_nothing_that_the_run_says(made: tuple[Awx, Run]) -> None:
     awx, run = made
     credentials = awx.named("credentials")
-    assert credentials["MAAS"]["inputs"] == {"url": "https://maas.example.com", "api_key": SECRETS[0]}
+    assert credentials["MAAS"]["inputs"] == {"url": "https://maas.example.com", "api_key": MAAS_KEY}
     assert credentials["ESXi"]["inputs"]["password"] == SECRETS[1]
     assert credentials["Site"]["inputs"]["ssh_key_data"] == SECRETS[2]
     assert awx.shown(credentials["MAAS"])["inputs"]["api_key"] == HIDDEN
@@ -130,17 +127,20 @@ def test_each_playbook_has_its_template(made: tuple[Awx, Run]) -> None:
     survey = awx.surveys["job_templates", templates["Rack train"]["id"]]["spec"]
     assert [one["variable"] for one in survey][:2] == ["task", "train_epochs"]
     released = json.loads(templates["Rack release"]["extra_vars"])
-    assert released == {"rollout_release_file": "/var/lib/edge-controller/site/inventory/rack/group_vars/all/release.yml"}
+    site = "/var/lib/edge-controller/site"
+    assert released == {"rollout_release_file": f"{site}/inventory/rack/group_vars/all/release.yml"}
 
 
 def test_a_release_waits_for_approval_before_it_is_trained_and_served(made: tuple[Awx, Run]) -> None:
     awx, _run = made
-    nodes = awx.named("workflow_job_template_nodes")
-    steps = {name: awx.linked("workflow_job_template_nodes", node["id"], "success_nodes") for name, node in nodes.items()}
-    assert steps == {"release": ["approval"], "approval": ["train"], "train": ["serve"], "serve": []}
+    collection = "workflow_job_template_nodes"
+    nodes = awx.named(collection)
+    then = {name: awx.linked(collection, node["id"], "success_nodes") for name, node in nodes.items()}
+    assert then == {"release": ["approval"], "approval": ["train"], "train": ["serve"], "serve": []}
     jobs = awx.table("unified_job_templates")
     runs = {name: jobs[node["unified_job_template"]]["name"] for name, node in nodes.items()}
-    assert runs == {"release": "Rack release", "approval": "Rack training", "train": "Rack train", "serve": "Rack serve"}
+    assert runs.pop("approval") == "Rack training"
+    assert runs == {step: f"Rack {step}" for step in ("release", "train", "serve")}
     assert awx.named("workflow_approval_templates")["Rack training"]["timeout"] == 86400
     workflow = awx.named("workflow_job_templates")["Rack release, train, serve"]
     asks = {one["variable"] for one in awx.surveys["workflow_job_templates", workflow["id"]]["spec"]}
@@ -173,8 +173,11 @@ def test_what_runs_by_itself_and_who_is_told(made: tuple[Awx, Run]) -> None:
     schedules = {name: jobs[item["unified_job_template"]]["name"] for name, item in awx.named("schedules").items()}
     assert schedules == {f"Rack {verb}": f"Rack {verb}" for verb in ("status", "doctor", "backup", "prune_registry")}
     organisation = awx.named("organizations")["Rack"]["id"]
-    told = {event: awx.linked("organizations", organisation, f"notification_templates_{event}") for event in ("error", "success")}
-    assert told == {"error": ["On call"], "success": []}
+    told = {
+        event: awx.linked("organizations", organisation, f"notification_templates_{event}")
+        for event in ("started", "success", "error", "approvals")
+    }
+    assert told == {"started": [], "success": [], "error": ["On call"], "approvals": ["On call"]}
 
 
 def test_a_second_run_changes_nothing(folder: Path, made: tuple[Awx, Run]) -> None:
@@ -187,7 +190,7 @@ def test_a_second_run_changes_nothing(folder: Path, made: tuple[Awx, Run]) -> No
     assert awx.writes[before:] == []
 
 
-def test_check_mode_on_an_empty_awx_names_what_would_be_made_and_makes_nothing(folder: Path, certificates: Path) -> None:
+def test_check_mode_on_an_empty_awx_names_what_would_be_made(folder: Path, certificates: Path) -> None:
     awx = new_awx()
     run = asked(folder, awx, "--check", certificates=certificates, awx_ca_path=str(certificates / "ca.crt"))
     assert run.returncode == 0, run.stdout
