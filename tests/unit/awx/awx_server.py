@@ -240,7 +240,7 @@ class Awx:
         missing = [name for name in kind.required if given.get(name) in (None, "")]
         if missing:
             raise RefusedError(400, **{name: ["This field is required."] for name in missing})
-        item = {**json.loads(json.dumps(kind.fields)), **{name: given[name] for name in kind.fields if name in given}}
+        item = {**json.loads(json.dumps(kind.fields)), **self.taken(kind, given)}
         self.check(collection, item)
         item["id"] = next(self.ids)
         self.tables[collection][item["id"]] = item
@@ -252,12 +252,17 @@ class Awx:
         return item
 
     def change(self, collection: str, item: Object, given: Object) -> None:
-        after = {**item, **{name: given[name] for name in KINDS[collection].fields if name in given}}
+        after = {**item, **self.taken(KINDS[collection], given)}
         if collection == "credentials":
             kept = {name: item["inputs"][name] for name, value in after["inputs"].items() if value == HIDDEN}
             after["inputs"] = {**after["inputs"], **kept}
         self.check(collection, after)
         item.update(after)
+
+    def taken(self, kind: Kind, given: Object) -> Object:
+        """The known fields; null is the empty text where a text has to be."""
+        known = {name: given[name] for name in kind.fields if name in given}
+        return {name: "" if value is None and kind.fields[name] == "" else value for name, value in known.items()}
 
     def check(self, collection: str, item: Object) -> None:
         kind = KINDS[collection]
