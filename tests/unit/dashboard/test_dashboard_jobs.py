@@ -156,7 +156,7 @@ def test_a_job_can_be_cancelled_by_who_may_begin_it(begun: Dashboard) -> None:
     until(lambda: "began with" in olga.said(number), "its first word")
     olga.asked("POST", f"/api/jobs/{number}/cancel", 202)
     assert olga.ended(number)["state"] == "cancelled"
-    assert processes(str(begun.project)) == []
+    until(lambda: not processes(str(begun.project)), "the end of its processes")
     until(lambda: [line["event"] for line in begun.audit()] == ["begin", "cancel", "end"], "the audit")
     olga.asked("POST", "/api/jobs/999/cancel", 404)
 
