@@ -15,13 +15,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.rack import CHECKOUT, Lab
+from tests.e2e.rack import CHECKOUT, DEVICES, Lab
 
 CHECKED_OUT = "/var/lib/edge/site"
 RELEASE = "inventory/lab/group_vars/all/release.yml"
 LINKS = ("commit", "files", "release", "image", "containers", "model")
-# Where one device shows what there is to see.
-ALONE = ("--limit", "nuc-001")
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,7 @@ def test_a_commit_of_somebody_else_is_refused(site: Site, released: str) -> None
         foreign = site.commit("Nobody signed this", "--no-gpg-sign")
         # The first brings the commit; neither deploys anything on its word.
         for verb in ("configure", "serve"):
-            done = site.playbook(verb, *ALONE)
+            done = site.playbook(verb)
             assert done.returncode != 0
             assert "Chain of trust of nuc-001 does not hold, so nothing is deployed to it: commit: " in done.stdout
         assert foreign[:12] in site.broken()["commit"]
@@ -210,15 +208,15 @@ def test_a_layer_that_was_altered_in_the_registry_never_runs(site: Site, release
     alter = f"cp -p {blob} /root/kept; sed -i s/8470/8471/ {blob}; ! cmp --quiet {blob} /root/kept"
     with inside(site.lab, alter, f"mv /root/kept {blob}; systemctl restart docker-registry", "registry"):
         site.lab.inside("nuc-001", "sh", "-c", f"docker rm --force edge-predictor; docker image rm {reference}")
-        done = site.playbook("serve", *ALONE, "-e", "release_pull_retries=0")
+        done = site.playbook("serve", "-e", "release_pull_retries=0")
         assert done.returncode != 0
         assert f"nuc-001 did not get edge/predictor@{first['images']['predictor']['digest']}" in done.stdout
         assert "edge-predictor" not in site.lab.inside("nuc-001", "docker", "ps", "--all")
-    assert site.playbook("serve", *ALONE).returncode == 0
+    assert site.playbook("serve").returncode == 0
     assert site.broken() == {}
 
 
 def test_a_second_configuration_changes_nothing(site: Site, released: str) -> None:
-    done = site.playbook("configure", *ALONE)
+    done = site.playbook("configure")
     assert done.returncode == 0
-    assert re.findall(r"^(\S+) .* changed=(\d+)", done.stdout, re.MULTILINE) == [("nuc-001", "0")]
+    assert len(re.findall(r"changed=0 ", done.stdout)) == len(re.findall(r" changed=", done.stdout)) > DEVICES
