@@ -23,10 +23,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lab import settings
 from tests.benchmarks import charts
+from tests.benchmarks.results import BENCH
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-BENCH = CHECKOUT / ".bench"
 # In this order, with what each one weighs.
 BENCHMARKS = {
     "esxi_calls": "modules for ESXi beside raw calls of the host",
@@ -65,7 +66,7 @@ def main() -> int:
 
 def lab_stands() -> bool:
     """Whether `make lab` came to its end here."""
-    return (Path(os.environ.get("LAB_STATE", CHECKOUT / ".lab")) / "result.json").exists()
+    return (settings.from_environment().state / "result.json").exists()
 
 
 def measure(name: str) -> dict[str, Any]:

@@ -23,9 +23,9 @@ from typing import Any
 import httpx
 
 from tests import registries
+from tests.benchmarks import results
 from tests.unit.dashboard.served import TOKEN, Dashboard, row, until
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 SIZES = (4, 16, 50, 100, 1000)
 PAGES, REPORTING, ROUNDS = 200, 100, 10
 GOAL_SECONDS = 1.0
@@ -111,9 +111,6 @@ def at_size(devices: int) -> dict[str, Any]:
 
 def main() -> None:
     found = [at_size(devices) for devices in SIZES]
-    bench = CHECKOUT / ".bench"
-    bench.mkdir(exist_ok=True)
-    (bench / "dashboard_pages.json").write_text(json.dumps(found, indent=2) + "\n")
     lines = [
         f"{PAGES} open pages; seconds until all have heard what so many devices reported at once.",
         "",
@@ -127,8 +124,7 @@ def main() -> None:
         "",
         f"Goal: {GOAL_SECONDS} s.",
     ]
-    (bench / "dashboard_pages.md").write_text(text := "\n".join(lines) + "\n")
-    print(text)
+    results.write("dashboard_pages", found, "\n".join(lines))
 
 
 if __name__ == "__main__":

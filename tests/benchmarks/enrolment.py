@@ -12,9 +12,6 @@ Writes .bench/enrolment.md and .json.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +24,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 # The simulated region and its machines, as the tests of the modules have them.
 sys.path[:0] = [str(CHECKOUT / "tests/unit/maas_faults"), str(CHECKOUT / "tests/unit/maas_simulator")]
 
+from tests.benchmarks import adhoc, results  # noqa: E402
 from tests.unit import collection  # noqa: E402
 
 collection.find()
@@ -44,9 +42,6 @@ def main() -> None:
     for machines in SIZES:
         with tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
             found.append(measure(machines, Path(folder)))
-    target = CHECKOUT / ".bench"
-    target.mkdir(exist_ok=True)
-    (target / "enrolment.json").write_text(json.dumps(found, indent=2) + "\n")
     lines = [
         "| machines | writes | for each | lists of all machines | KB of a list | s | again: requests | s |",
         "|---|---|---|---|---|---|---|---|",
@@ -58,8 +53,7 @@ def main() -> None:
         "",
         f"At most {AT_ONCE} at a time. Writes grow with the machines; a list is one request, and grows in bytes.",
     ]
-    (target / "enrolment.md").write_text(text := "\n".join(lines) + "\n")
-    print(text)
+    results.write("enrolment", found, "\n".join(lines))
 
 
 def measure(machines: int, folder: Path) -> dict[str, Any]:
@@ -106,20 +100,9 @@ def deploy(rack: Rack, image: str, names: list[str], *, changed: bool) -> float:
         "testing_scripts": [],
         "wait_timeout_seconds": 600,
     }
-    environment = {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
-        "ANSIBLE_INVENTORY": "tests/inventory.yml",
-        "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
-        "MAAS_API_KEY": API_KEY,
-        "NO_PROXY": "127.0.0.1",
-    }
-    argv = [str(Path(sys.executable).with_name("ansible")), "localhost", "-c", "local", "-m", "edge.rack.maas_machine"]
-    argv += ["-e", f"ansible_python_interpreter={sys.executable}", "-a", json.dumps(options)]
     began = time.monotonic()
-    done = subprocess.run(argv, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0 or ("localhost | CHANGED" in done.stdout) != changed:
-        raise SystemExit(f"maas_machine on {len(names)} machines:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    if adhoc.changes("edge.rack.maas_machine", options, f"on {len(names)} machines", MAAS_API_KEY=API_KEY) != changed:
+        raise SystemExit(f"maas_machine on {len(names)} machines: changed is not {changed}")
     return time.monotonic() - began
 
 

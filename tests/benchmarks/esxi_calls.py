@@ -8,10 +8,6 @@ lets it work. Writes .bench/esxi_calls.md and .json.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -21,9 +17,9 @@ from typing import Any
 import paramiko
 
 from lab import esxi
+from tests.benchmarks import adhoc, results
 from tests.unit.esxi_simulator.esxi_host import PASSWORD, USER, EsxiHost
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 RUNS = 3
 SIZES = (1, 50)
 
@@ -43,20 +39,8 @@ class Cost:
 def ansible(host: EsxiHost, module: str, options: dict[str, Any]) -> bool:
     """One task on the controller; whether it changed something."""
     connection = {"hostname": "127.0.0.1", "username": USER, "port": host.https_port}
-    environment = {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
-        "ANSIBLE_INVENTORY": "tests/inventory.yml",
-        "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
-        "VMWARE_PASSWORD": PASSWORD,
-        "NO_PROXY": "127.0.0.1",
-    }
-    argv = [Path(sys.executable).with_name("ansible"), "localhost", "-c", "local", "-m", module]
-    argv += ["-e", f"ansible_python_interpreter={sys.executable}", "-a", json.dumps({**connection, **options})]
-    done = subprocess.run(argv, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{module} on the {host.edition} edition failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return "localhost | CHANGED" in done.stdout
+    about = f"on the {host.edition} edition"
+    return adhoc.changes(module, {**connection, **options}, about, VMWARE_PASSWORD=PASSWORD)
 
 
 def ours(host: EsxiHost, name: str) -> dict[str, Any]:
@@ -147,11 +131,7 @@ def report(found: list[Cost]) -> str:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
         found = costs(Path(folder))
-    target = CHECKOUT / ".bench"
-    target.mkdir(exist_ok=True)
-    (target / "esxi_calls.json").write_text(json.dumps([asdict(cost) for cost in found], indent=2) + "\n")
-    (target / "esxi_calls.md").write_text(report(found) + "\n")
-    print(report(found))
+    results.write("esxi_calls", [asdict(cost) for cost in found], report(found))
 
 
 if __name__ == "__main__":

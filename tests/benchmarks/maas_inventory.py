@@ -33,6 +33,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import results
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 SIZES = (4, 16, 50, 100, 1_000, 10_000)
 RUNS = 3
@@ -274,11 +276,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
         found = [cost(count, Path(folder)) for count in SIZES]
-    target = CHECKOUT / ".bench"
-    target.mkdir(exist_ok=True)
-    (target / "maas_inventory.json").write_text(json.dumps([asdict(c) for c in found], indent=2) + "\n")
-    (target / "maas_inventory.md").write_text(report(found) + "\n")
-    print(report(found))
+    results.write("maas_inventory", [asdict(c) for c in found], report(found))
 
 
 if __name__ == "__main__":

@@ -16,14 +16,13 @@ import json
 import ssl
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import docker
 
 from lab import engine, settings
+from tests.benchmarks import results
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 ASKED = 40
 PROGRAM = "^python -m edge_training.manager"
 
@@ -36,9 +35,6 @@ def main() -> None:
     result = json.loads((given.state / "result.json").read_text())
     with engine.connect(url) as client:
         found = [measure(client.containers.get(f"edge-{given.name}-{one['name']}"), one) for one in result["devices"]]
-    target = CHECKOUT / ".bench"
-    target.mkdir(exist_ok=True)
-    (target / "manager.json").write_text(json.dumps(found, indent=2) + "\n")
     lines = [
         f"| device | MB when nobody asks | after {ASKED} requests | `status` ms (median) |",
         "|---|---|---|---|",
@@ -46,8 +42,7 @@ def main() -> None:
         "",
         "Goal: less than 60 MB when nobody asks.",
     ]
-    (target / "manager.md").write_text(text := "\n".join(lines) + "\n")
-    print(text)
+    results.write("manager", found, "\n".join(lines))
 
 
 def measure(machine: docker.models.containers.Container, device: dict[str, Any]) -> dict[str, Any]:

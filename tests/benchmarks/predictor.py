@@ -36,6 +36,7 @@ import onnxruntime
 import torch
 
 from tests import registries
+from tests.benchmarks import results
 from tests.unit.training.conftest import lean_torch
 
 lean_torch.without_compiler()
@@ -71,11 +72,7 @@ def main() -> None:
         "swapped": swapped,
         "memory_mb": memory / 1e6,
     }
-    target = CHECKOUT / ".bench"
-    target.mkdir(exist_ok=True)
-    (target / "predictor.json").write_text(json.dumps(report, indent=2) + "\n")
-    (target / "predictor.md").write_text(text := show(report))
-    print(text)
+    results.write("predictor", report, show(report))
 
 
 def model(folder: Path, image: Any, seed: int = 1) -> tuple[str, bytes]:

@@ -31,6 +31,7 @@ from statistics import median
 from typing import Any
 
 from lab import rootfs, settings, wheelhouse
+from tests.benchmarks import results
 from tests.unit.playbook_runs import ansible_playbook
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -312,11 +313,7 @@ def main() -> None:
         finally:
             if not options.keep:
                 device.lab("down")
-    target = CHECKOUT / ".bench"
-    target.mkdir(exist_ok=True)
-    (target / "pull_cost.json").write_text(json.dumps([asdict(cost) for cost in found], indent=2) + "\n")
-    (target / "pull_cost.md").write_text(text + "\n")
-    print(text)
+    results.write("pull_cost", [asdict(cost) for cost in found], text)
 
 
 if __name__ == "__main__":

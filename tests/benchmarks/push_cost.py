@@ -27,6 +27,7 @@ from pathlib import Path
 from statistics import median
 
 from lab import settings, site
+from tests.benchmarks import results
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PROGRAMS = CHECKOUT / ".venv/bin"
@@ -64,9 +65,7 @@ def main() -> None:
                 raise SystemExit(f"the push changed something; run it until it does not, then measure:\n{said[-2000:]}")
             taken[name].append((wall, cpu))
     ping, push = (Cost(name, *(median(run[kind] for run in found) for kind in (0, 1))) for name, found in taken.items())
-    target = CHECKOUT / ".bench"
-    target.mkdir(exist_ok=True)
-    written = target / "push_cost.json"
+    written = results.BENCH / "push_cost.json"
     # What racks of other sizes cost before stays, so that the sizes can be compared.
     before = json.loads(written.read_text()) if written.exists() else []
     points = [point for point in before if point["devices"] != devices]
@@ -82,7 +81,6 @@ def main() -> None:
         }
     )
     points.sort(key=lambda point: point["devices"])
-    written.write_text(json.dumps(points, indent=2) + "\n")
     lines = [
         "# A push that changes nothing, and a ping",
         "",
@@ -98,8 +96,7 @@ def main() -> None:
         "",
         "Goal: a ratio of 10 at most at 20 devices.",
     ]
-    (target / "push_cost.md").write_text(text := "\n".join(lines) + "\n")
-    print(text)
+    results.write("push_cost", points, "\n".join(lines))
 
 
 def timed(command: tuple[str, ...], environment: dict[str, str]) -> tuple[float, float, str]:

@@ -16,7 +16,6 @@ Writes .bench/registry_pulls.md and .json.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -30,6 +29,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests import registries
+from tests.benchmarks import results
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DEVICES = 16
@@ -254,11 +254,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
         found = costs(Path(folder))
-    target = CHECKOUT / ".bench"
-    target.mkdir(exist_ok=True)
-    (target / "registry_pulls.json").write_text(json.dumps([asdict(cost) for cost in found], indent=2) + "\n")
-    (target / "registry_pulls.md").write_text(report(found) + "\n")
-    print(report(found))
+    results.write("registry_pulls", [asdict(cost) for cost in found], report(found))
 
 
 if __name__ == "__main__":

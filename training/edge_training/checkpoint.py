@@ -93,8 +93,8 @@ def newest(folder: Path, settings: dict[str, Any]) -> Stored | None:
     """The newest one on this device that matches its checksum and was made with the same settings, if there is one."""
     for path in _newest_first(folder):
         # On a worn disk, or without power in the middle of its writing; the one before will do.
-        if atomic.is_whole(path) and _loaded(path.read_bytes())["settings"] == settings:
-            return Stored(path.name, path.read_bytes())
+        if atomic.is_whole(path) and _loaded(content := path.read_bytes())["settings"] == settings:
+            return Stored(path.name, content)
     return None
 
 
