@@ -103,7 +103,7 @@ options:
         lacks the task's data, has another image, clock or MTU than the others.
       - With V(refuse) the training does not start. With V(leave_out) it starts with the others, if they are at least
         O(min_workers); RV(result.left_out) names those that were left out, and why.
-      - The launcher cannot leave itself out.
+      - The launcher cannot leave itself out; RV(launcher_unfit) says that it is one of them.
     type: str
     choices: [refuse, leave_out]
     default: refuse
@@ -315,6 +315,10 @@ findings:
   returned: when the preflight fails
   type: list
   elements: str
+launcher_unfit:
+  description: The launcher is among the unfit workers of O(unfit=leave_out); another one can start the same job.
+  returned: when the preflight fails for that reason
+  type: bool
 lost_worker:
   description: The worker whose rank was lost, if the log names one.
   returned: when the training fails
@@ -917,7 +921,7 @@ class Job(object):
             self.stop_at_findings(every)
         launcher = self.workers[0]["name"]
         if launcher in unfit:
-            self.stop_at_findings([*every, LAUNCHER_STAYS % (launcher, launcher)])
+            self.stop_at_findings([*every, LAUNCHER_STAYS % (launcher, launcher)], launcher_unfit=True)
         self.workers = [worker for worker in self.workers if worker["name"] not in unfit]
         self.left_out = [{"name": name, "findings": findings} for name, findings in sorted(unfit.items())]
         if len(self.workers) < self.params["min_workers"]:
@@ -960,9 +964,10 @@ class Job(object):
                 break
         return status, time.monotonic() - started
 
-    def stop_at_findings(self, findings):
+    def stop_at_findings(self, findings, **fields):
         if findings:
-            self.fail("job %s cannot start:\n- %s" % (self.params["name"], "\n- ".join(findings)), findings=findings)
+            text = "job %s cannot start:\n- %s" % (self.params["name"], "\n- ".join(findings))
+            self.fail(text, findings=findings, **fields)
 
     def train(self, command):
         """The result and the progress, by as many runs as it takes: each goes on from the last checkpoint."""

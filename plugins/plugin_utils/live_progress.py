@@ -14,12 +14,15 @@ import time
 import typing as t
 import uuid
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 display = Display()
 
 PAUSE_SECONDS = 2.0
+# A link that is cut for so long is no end of the work; after that the host is unreachable.
+AWAY_SECONDS = 20.0
 # Beyond the work itself: what goes before it and what follows its end.
 GRACE_SECONDS = 300
 
@@ -100,9 +103,19 @@ class LiveProgress(ActionBase):
         # Work that is done already is soon over.
         pause = PAUSE_SECONDS / 8
         answer = {"failed": True, "msg": "the module said nothing in %d s; see the host it runs on" % seconds}
+        answered = time.monotonic()
         while time.monotonic() < deadline and not interruption.signal:
-            status = self._background(background_id, "status", task_vars)
-            lines = self._progress()
+            try:
+                status = self._background(background_id, "status", task_vars)
+                lines = self._progress()
+            except AnsibleConnectionFailure as error:
+                if time.monotonic() - answered > AWAY_SECONDS:
+                    raise
+                name = task_vars.get("inventory_hostname")
+                display.warning("%s does not answer, it is asked again: %s" % (name, error))
+                time.sleep(PAUSE_SECONDS)
+                continue
+            answered = time.monotonic()
             # Work that begins anew begins its file anew.
             for line in lines[len(seen) :] if lines[: len(seen)] == seen else lines:
                 self.keep(line)

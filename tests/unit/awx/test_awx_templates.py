@@ -24,6 +24,7 @@ PARTS = {
     "converge": "is what a device applies to itself",
     "record_release": "is part of images, serve, release and pin_release",
     "release_waves": "is part of release and rollback",
+    "train_attempt": "is part of train",
 }
 # These hold an expression without braces.
 EXPRESSIONS = ("when", "that", "failed_when", "changed_when", "until")

@@ -21,6 +21,20 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
 TRAIN = CHECKOUT / "playbooks/train.yml"
+ATTEMPT = CHECKOUT / "playbooks/train_attempt.yml"
+
+
+def job_of(training: dict[str, Any]) -> dict[str, Any]:
+    """The task with the module."""
+    (block,) = (task for task in training["tasks"] if task["name"] == "Training is done")
+    (job,) = (task for task in block["block"] if "edge.rack.horovod_job" in task)
+    found: dict[str, Any] = job
+    return found
+
+
+def asked_of_the_module(training: dict[str, Any]) -> dict[str, Any]:
+    options = job_of(training)["edge.rack.horovod_job"]
+    return {name: options[name] for name in ("workers", "unreachable", "unfit")}
 
 
 def inventory_of(folder: Path, **trainers: Any) -> dict[str, str]:
@@ -61,13 +75,8 @@ def test_a_trainer_that_does_not_answer_is_left_out(tmp_path: Path, least: int) 
     """Up to what the module is told; nobody trains."""
     off = {"ansible_host": "127.0.0.2", "ansible_port": 1, "ansible_become": False}
     given = inventory_of(tmp_path, **{"nuc-a": off, "nuc-b": {**LOCAL, "ansible_host": "127.0.0.1"}})
-    _first, answering, second, *_ = yaml.safe_load(TRAIN.read_text())
-    (training,) = (task for task in second["tasks"] if task["name"] == "Training is done")
-    (job,) = (task for task in training["block"] if "edge.rack.horovod_job" in task)
-    told = {
-        "launcher": "{{ training_worker_launcher }}",
-        **{name: job["edge.rack.horovod_job"][name] for name in ("workers", "unreachable", "unfit")},
-    }
+    answering, second = yaml.safe_load(ATTEMPT.read_text())
+    told = {"launcher": "{{ training_worker_launcher }}", **asked_of_the_module(second)}
     second = {**second, "become": False, "vars": {**second["vars"], "told": told}}
     second["tasks"] = [{"ansible.builtin.copy": {"content": "{{ told | to_json }}", "dest": str(tmp_path / "told")}}]
     (tmp_path / "site.yml").write_text(json.dumps([answering, second]))
@@ -88,6 +97,74 @@ def test_a_trainer_that_does_not_answer_is_left_out(tmp_path: Path, least: int) 
     }
 
 
+STAND_IN = """
+import json, sys
+from pathlib import Path
+told = json.loads(Path(sys.argv[1]).read_text())["told"]
+finding = told["launcher"] + ": 1 MiB of memory available"
+unfit = {"failed": True, "msg": "unfit", "launcher_unfit": True, "findings": [finding]}
+print(json.dumps(unfit if told["launcher"] == "nuc-a" else {"changed": True, "told": told}))
+"""
+
+
+@pytest.mark.parametrize(("launcher", "left"), [("off", 1), ("off", 0), ("unfit", 1), ("unfit", 0)])
+def test_where_the_launcher_is_lost_a_survivor_starts_it_again(tmp_path: Path, launcher: str, left: int) -> None:
+    """In the module's place stands one that finds nuc-a unfit; nothing else is done on devices."""
+    off = {"ansible_port": 1, "ansible_become": False} if launcher == "off" else LOCAL
+    on = {"nuc-b": {**LOCAL, "ansible_host": "127.0.0.1"}} if left else {}
+    given = inventory_of(tmp_path, **{"nuc-a": {**off, "ansible_host": "127.0.0.2"}}, **on)
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library/stand_in.py").write_text("#!/usr/bin/python\n# WANT_JSON\n" + STAND_IN)
+    answering, second = yaml.safe_load(ATTEMPT.read_text())
+    job = job_of(second)
+    told = {
+        "attempt": "{{ train_attempt }}",
+        "launcher": "{{ training_worker_launcher }}",
+        **asked_of_the_module(second),
+    }
+    job["stand_in"] = {"told": "{{ told }}"}
+    del job["edge.rack.horovod_job"]
+    (block,) = (task for task in second["tasks"] if task["name"] == "Training is done")
+    block["block"] = block["block"][-2:]  # the job, and what becomes of the others where it fails
+    assert block["block"][0] is job
+    del block["always"]
+    kept = [task for task in second["tasks"] if "ansible.builtin.set_fact" in task]
+    write = {
+        "ansible.builtin.copy": {
+            "content": "{{ train_answer | to_json }}",
+            "dest": f"{tmp_path}/{{{{ train_attempt }}}}",
+        },
+        "delegate_to": "localhost",
+        "run_once": True,
+    }
+    second = {**second, "become": False, "tasks": [kept[0], block, write, *kept[1:]]}
+    known = {"train_job": "test", "train_record": {"stat": {"exists": False}}, "told": told}
+    second["vars"] = {**second["vars"], **known}
+    (tmp_path / "train_attempt.yml").write_text(json.dumps([answering, second]))
+    after = {"hosts": "localhost", "gather_facts": False, "tasks": [{"ansible.builtin.debug": {"msg": "came after"}}]}
+    *plays, publish = yaml.safe_load(TRAIN.read_text())
+    assert publish["ansible.builtin.import_playbook"] == "publish_model.yml"
+    (tmp_path / "site.yml").write_text(json.dumps([*plays, after]))
+    done = ansible_playbook(tmp_path / "site.yml", stderr=subprocess.STDOUT, **given)
+    print(done.stdout)
+    if not left:
+        assert done.returncode != 0
+        assert "The training did not go to its end on nuc-a;" in " ".join(done.stdout.split())
+        assert "came after" not in done.stdout
+        return
+    why = {"off": "it does not answer any more", "unfit": "nuc-a: 1 MiB of memory available"}[launcher]
+    assert f"nuc-a cannot start the training: {why}. With those of nuc-b that are fit" in " ".join(done.stdout.split())
+    assert json.loads((tmp_path / "2").read_text())["told"] == {
+        "attempt": 2,
+        "launcher": "nuc-b",
+        "workers": [{"name": "nuc-a", "address": "127.0.0.2"}, {"name": "nuc-b", "address": "127.0.0.1"}],
+        "unreachable": ["nuc-a"],
+        "unfit": "leave_out",
+    }
+    assert "came after" in done.stdout
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize("name", ["digits", "fashion_mnist", "my_tasks/My_Task.py:Mine"])
 def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path, name: str) -> None:
     """The first play and the second one's variables are the playbook's own; nobody trains."""
@@ -95,7 +172,8 @@ def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path, name: str)
     given["PWD"] = str(tmp_path)
     source = tmp_path / "my_tasks" / "My_Task.py"
     source.parent.mkdir()
-    first, answering, second, *_ = yaml.safe_load(TRAIN.read_text())
+    first, *_ = yaml.safe_load(TRAIN.read_text())
+    answering, second = yaml.safe_load(ATTEMPT.read_text())
     images = {"worker": {"digest": "sha256:0", "reference": "registry.invalid:5000/edge/worker@sha256:0"}}
     asked = ("train_job", "train_packages", "train_data_dirs", "training_worker_task")
     told = {variable: "{{ " + variable + " }}" for variable in asked}
@@ -103,7 +181,7 @@ def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path, name: str)
     second["tasks"] = [{"ansible.builtin.copy": {"content": "{{ told | to_json }}", "dest": str(tmp_path / "told")}}]
     (tmp_path / "site.yml").write_text(json.dumps([first, answering, second]))
 
-    def job_of(text: str) -> dict[str, Any]:
+    def named(text: str) -> dict[str, Any]:
         source.write_text(text)
         done = ansible_playbook(tmp_path / "site.yml", "-e", f"task={name}", stderr=subprocess.STDOUT, **given)
         print(done.stdout)
@@ -111,7 +189,7 @@ def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path, name: str)
         answer: dict[str, Any] = json.loads((tmp_path / "told").read_text())
         return answer
 
-    one, other = job_of("a = 1\n"), job_of("a = 2\n")
+    one, other = named("a = 1\n"), named("a = 2\n")
     if name.startswith("my_tasks/"):
         assert one["train_job"].startswith("test-my_task-mine-")
         assert one["train_job"] != other["train_job"]

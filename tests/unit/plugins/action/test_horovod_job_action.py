@@ -10,6 +10,7 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.edge.rack.plugins.action import horovod_job
 from ansible_collections.edge.rack.plugins.plugin_utils import live_progress
 
@@ -109,6 +110,34 @@ def test_each_line_is_kept_on_the_controller_once(shown, tmp_path):
     launcher = Launcher([{"started": 1}, {"finished": 1, "changed": True}], [[], [START], [START, NOTE]])
     action(launcher, local_progress_file=str(file))._follow("j1.1", 60, {})
     assert [json.loads(line) for line in file.read_text().splitlines()] == [START, NOTE]
+
+
+class CutLink(Launcher):
+    """Does not answer so often, then as before."""
+
+    def __init__(self, times):
+        super().__init__([{"finished": 1, "changed": True}], [[], [START]])
+        self.times = times
+
+    def execute_module(self, module_name=None, module_args=None, task_vars=None, wrap_async=False):
+        if self.times:
+            self.times -= 1
+            raise AnsibleConnectionFailure("timed out")
+        return super().execute_module(module_name, module_args, task_vars, wrap_async)
+
+
+def test_a_link_that_is_cut_for_a_moment_is_no_end_of_the_training(shown, monkeypatch):
+    warned = []
+    monkeypatch.setattr(live_progress.display, "warning", warned.append)
+    assert action(CutLink(3))._follow("j1.1", 60, {"inventory_hostname": "nuc-1"}) == {"changed": True}
+    assert shown == ["job: 4 ranks train digits: 84306 parameters, 1438 examples"]
+    assert warned == ["nuc-1 does not answer, it is asked again: timed out"] * 3
+
+
+def test_a_launcher_that_stays_away_is_unreachable(shown, monkeypatch):
+    monkeypatch.setattr(live_progress, "AWAY_SECONDS", 0)
+    with pytest.raises(AnsibleConnectionFailure):
+        action(CutLink(3))._follow("j1.1", 60, {"inventory_hostname": "nuc-1"})
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -267,6 +267,10 @@ def test_what_a_rank_says_of_its_own_fault_is_told_from_what_it_noticed(log: str
 class FailedError(Exception):
     """What fail_json says."""
 
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.fields = fields
+
 
 class Container:
     """A launcher: each run ends as it is told, and these workers answer afterwards."""
@@ -311,7 +315,7 @@ class Container:
 
 def job(container: Container, **changes: Any) -> horovod_job.Job:
     def fail_json(msg: str, **fields: Any) -> None:
-        raise FailedError(msg)
+        raise FailedError(msg, **fields)
 
     made = horovod_job.Job.__new__(horovod_job.Job)
     made.module = type("Module", (), {"fail_json": staticmethod(fail_json), "warn": lambda _text: None})
@@ -357,6 +361,7 @@ def test_who_may_not_be_left_out_ends_it(unfit: int, changes: dict[str, Any], me
     with pytest.raises(FailedError) as failed:
         made.preflight()
     assert message in str(failed.value)
+    assert failed.value.fields.get("launcher_unfit", False) is (unfit == 1)
 
 
 def test_a_training_goes_on_with_the_workers_that_are_left() -> None:
