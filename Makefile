@@ -1,5 +1,5 @@
 # Each target is a command a person could type.
-.PHONY: lab lab-down lab-purge test test-boot bench
+.PHONY: lab lab-down lab-purge test test-long test-boot bench
 
 lab:        ## a rack in a box: from power-on to a trained and served model
 	@sh lab/bootstrap.sh requirements.txt lab/requirements.txt
@@ -16,6 +16,10 @@ lab-purge:  ## take the rack away, and the caches
 test:       ## lint, unit tests, ansible-test, and the lab's path end to end
 	@sh lab/bootstrap.sh requirements.txt lab/requirements.txt requirements-dev.txt
 	@sh tests/run
+
+test-long:  ## the same, and the tests that take minutes each; before a release of this collection
+	@sh lab/bootstrap.sh requirements.txt lab/requirements.txt requirements-dev.txt
+	@sh tests/run --long
 
 test-boot:  ## build the devices' image and boot it over the network; minutes, so not part of `make test`
 	@sh lab/bootstrap.sh requirements.txt lab/requirements.txt requirements-dev.txt

@@ -8,7 +8,10 @@ import os
 import ssl
 import subprocess
 import sys
+import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from lab.oauth import authorization
 CHECKOUT = Path(__file__).resolve().parents[2]
 DEVICES = 2
 DEADLINE_SECONDS = 2400
+BOOT_SECONDS = 120
 REGISTRY_LOG = "/var/log/nginx/edge-registry.log"
 
 
@@ -65,6 +69,23 @@ class Lab:
         assert url is not None
         with engine.connect(url) as client:
             return client.containers.get(f"edge-e2e-{machine}").exec_run(list(argv)).output.decode()
+
+    @contextmanager
+    def without_power(self, device: str) -> Iterator[None]:
+        """Its plug is pulled; afterwards it boots, to the end of its start."""
+        url = engine.answering()
+        assert url is not None
+        with engine.connect(url) as client:
+            found = client.containers.get(f"edge-e2e-{device}")
+            found.kill()
+            try:
+                yield
+            finally:
+                found.start()
+        deadline = time.monotonic() + BOOT_SECONDS
+        while self.inside(device, "systemctl", "is-system-running").strip() not in ("running", "degraded"):
+            assert time.monotonic() < deadline, f"{device} does not come up"
+            time.sleep(1)
 
 
 def get(url: str, context: ssl.SSLContext | None = None) -> Any:

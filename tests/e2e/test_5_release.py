@@ -19,10 +19,9 @@ from typing import Any
 
 import pytest
 
-from lab import engine, release
+from lab import release
 from lab.settings import from_environment
 from tests.e2e.rack import CHECKOUT, Lab
-from tests.e2e.test_4_pull import until
 
 # A worker under a predictor's name: it never answers as a predictor does.
 NEVER_HEALTHY = """\
@@ -226,28 +225,13 @@ def test_a_bad_release_stops_itself_and_takes_itself_back(operator: Operator, tm
     assert operator.report["back"]["nuc-001"]["verdict"] == "taken"
 
 
-@contextmanager
-def without_power(lab: Lab, name: str) -> Iterator[None]:
-    """A device whose plug is pulled; afterwards it boots, to the end of its start."""
-    url = engine.answering()
-    assert url is not None
-    with engine.connect(url) as client:
-        device = client.containers.get(f"edge-e2e-{name}")
-        device.kill()
-        try:
-            yield
-        finally:
-            device.start()
-    assert until(lambda: lab.inside(name, "systemctl", "is-system-running").strip() in ("running", "degraded"))
-
-
 def test_a_release_that_was_there_is_gone_back_to_by_its_name_and_a_device_that_was_off_follows(
     operator: Operator, first: dict[str, Any]
 ) -> None:
     done = operator.playbook("rollback")
     assert done.returncode == 2
     assert "edge_release_name is not given. Released were: 2027.01 (" in done.stdout
-    with without_power(operator.lab, "nuc-002"):
+    with operator.lab.without_power("nuc-002"):
         done = operator.playbook("rollback", "-e", "edge_release_name=2026.12", "-e", "rollout_wave_size=100%")
         assert done.returncode == 0
         verdicts = {name: one["verdict"] for name, one in operator.report["devices"].items()}

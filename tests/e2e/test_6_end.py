@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +23,62 @@ from tests.e2e.rack import (
 )
 
 
-def test_a_training_that_loses_a_worker_goes_on_with_the_others(lab: Lab, first: dict[str, Any]) -> None:
-    """Its container is killed, with the rank in it, after the first epochs."""
+@contextmanager
+def training(lab: Lab, *options: str) -> Iterator[tuple[Path, Future[subprocess.CompletedProcess[str]]]]:
+    """One that is at work, with epochs enough to do something to it meanwhile: the job's folder, and its end."""
     before = set(lab.state.glob("jobs/*"))
 
     def begun() -> list[Path]:
         return [one.parent for one in lab.state.glob("jobs/*/progress.jsonl") if one.parent not in before]
 
-    command = ("playbooks/train.yml", "-e", "train_epochs=60", "-e", "train_seed=7")
     with ThreadPoolExecutor() as pool:
-        training = pool.submit(lab.playbook, *command)
+        end = pool.submit(lab.playbook, "playbooks/train.yml", "-e", "train_epochs=60", *options)
         while not any("epoch" in (one / "progress.jsonl").read_text() for one in begun()):
-            assert not training.done(), training.result().stdout
+            assert not end.done(), end.result().stdout
             time.sleep(0.2)
+        (folder,) = begun()
+        yield folder, end
+
+
+def progress(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
+
+
+def result(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "job.json").read_text())["result"]
+    return found
+
+
+def test_a_training_that_loses_a_worker_goes_on_with_the_others(lab: Lab, first: dict[str, Any]) -> None:
+    """Its container is killed, with the rank in it, after the first epochs."""
+    with training(lab, "-e", "train_seed=7") as (folder, end):
         lab.inside("nuc-002", "docker", "kill", "edge-worker")
-        done = training.result()
-    assert done.returncode == 0
-    (folder,) = set(lab.state.glob("jobs/*")) - before
-    result = json.loads((folder / "job.json").read_text())["result"]
-    assert (result["ranks"], result["lost_workers"]) == (1, ["nuc-002"])
-    assert [one["workers"] for one in result["restarts"]] == [["nuc-001"]]
-    assert result["accuracy"] >= 0.93
-    told = [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
-    epochs = [one["epoch"] for one in told if one["event"] == "epoch"]
+    assert end.result().returncode == 0
+    came = result(folder)
+    assert (came["ranks"], came["lost_workers"]) == (1, ["nuc-002"])
+    assert [one["workers"] for one in came["restarts"]] == [["nuc-001"]]
+    assert came["accuracy"] >= 0.93
+    epochs = [one["epoch"] for one in progress(folder) if one["event"] == "epoch"]
     assert epochs == sorted(set(epochs))  # none was trained twice
     assert epochs[-1] == 60
-    assert any("going on with 1 of 2 workers" in one["text"] for one in told if one["event"] == "note")
+    notes = [one["text"] for one in progress(folder) if one["event"] == "note"]
+    assert any("going on with 1 of 2 workers" in note for note in notes)
     for name in ("nuc-001", "nuc-002"):
         assert lab.inside(name, "docker", "ps", "--all", "--quiet", "--filter", "name=edge-worker") == ""
+
+
+@pytest.mark.long
+def test_a_training_that_loses_the_device_that_started_it_goes_on_with_another(lab: Lab, first: dict[str, Any]) -> None:
+    with training(lab, "-e", "train_seed=8") as (folder, end), lab.without_power("nuc-001"):
+        done = end.result()
+    assert "nuc-001 cannot start the training: it does not answer any more" in " ".join(done.stdout.split())
+    assert done.returncode == 0
+    came = result(folder)
+    assert came["hosts"] == ["nuc-002"]
+    assert [one["name"] for one in came["left_out"]] == ["nuc-001"]
+    assert came["accuracy"] >= 0.93
+    notes = [one["text"] for one in progress(folder) if one["event"] == "note"]
+    assert any("with the checkpoint of nuc-002" in note for note in notes)
 
 
 def test_a_retired_device_is_wiped_and_forgotten(lab: Lab, first: dict[str, Any]) -> None:
