@@ -10,7 +10,7 @@ short_description: How devices stand, from what each of them answered
 version_added: 0.1.0
 description:
   - Makes one row for each device of what C(edge-converge status --json) said there, and of what the inventory wants.
-  - The playbook P(edge.rack.status#playbook) shows these rows and writes them to a file.
+  - The playbook C(edge.rack.status) shows these rows and writes them to a file.
 options:
   _input:
     description: Names of the devices.

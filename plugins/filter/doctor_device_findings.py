@@ -10,7 +10,7 @@ short_description: What ails devices of the rack
 version_added: 0.1.0
 description:
   - Judges its status in MAAS, Docker Engine and containers, and the servers as the device itself is known there, by
-    what each device answered to P(edge.rack.doctor#playbook).
+    what each device answered to C(edge.rack.doctor).
   - Of how a device converges P(edge.rack.doctor_pull_findings#filter) tells.
   - Of one that did not answer P(edge.rack.doctor_machine_findings#filter) tells.
 options:

@@ -10,7 +10,7 @@ short_description: What ails machines of the rack, whatever they are for
 version_added: 0.1.0
 description:
   - Judges reachability, clock, disks, memory, names and units by what each machine answered to the playbook
-    P(edge.rack.doctor#playbook).
+    C(edge.rack.doctor).
   - A machine that did not answer is a finding, too, and hides no other.
 options:
   _input:

@@ -10,7 +10,7 @@ short_description: What ails the way in which devices converge themselves
 version_added: 0.1.0
 description:
   - Judges its pull agent and timer, its last run, its release and replacements of containers, by what each device
-    answered to P(edge.rack.doctor#playbook).
+    answered to C(edge.rack.doctor).
   - Of one that did not answer P(edge.rack.doctor_machine_findings#filter) tells.
 options:
   _input:

@@ -9,7 +9,7 @@ name: doctor_rack_findings
 short_description: What ails the operator's machine, the release, MAAS and certificates
 version_added: 0.1.0
 description:
-  - Judges what P(edge.rack.doctor#playbook) saw from the operator's machine.
+  - Judges what C(edge.rack.doctor) saw from the operator's machine.
 options:
   _input:
     description:

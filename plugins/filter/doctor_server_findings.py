@@ -10,7 +10,7 @@ short_description: What ails the registry and the control node
 version_added: 0.1.0
 description:
   - Judges what a registry's own health check says, what it holds of the release, the site's repository and ARA by what
-    each server answered to P(edge.rack.doctor#playbook).
+    each server answered to C(edge.rack.doctor).
   - Of one that did not answer P(edge.rack.doctor_machine_findings#filter) tells.
 options:
   _input:

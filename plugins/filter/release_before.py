@@ -21,7 +21,7 @@ options:
     type: dict
     required: true
   rollout:
-    description: C(edge_rollout), which P(edge.rack.release#playbook) wrote; empty where there is none.
+    description: C(edge_rollout), which C(edge.rack.release) wrote; empty where there is none.
     type: dict
     default: {}
 author:

@@ -9,7 +9,7 @@ name: release_place
 short_description: Which wave of a rollout a device is in, and whether it may take the release
 version_added: 0.1.0
 description:
-  - Reads C(edge_rollout), which P(edge.rack.release#playbook) writes beside the release file. Every device asks it
+  - Reads C(edge_rollout), which C(edge.rack.release) writes beside the release file. Every device asks it
     for itself.
   - A device that no wave names came later, and is of the last one.
   - Waves are of one release. A device whose C(edge_release) is another one (a pin of the device or its group, or a

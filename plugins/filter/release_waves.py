@@ -9,7 +9,7 @@ name: release_waves
 short_description: In which waves devices take a release
 version_added: 0.1.0
 description:
-  - Cuts a list of devices into waves, the canaries first. Used by P(edge.rack.release#playbook).
+  - Cuts a list of devices into waves, the canaries first. Used by C(edge.rack.release).
 options:
   _input:
     description: Names of the devices.
