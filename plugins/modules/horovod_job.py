@@ -81,11 +81,18 @@ options:
     type: int
     default: 32
   learning_rate:
-    description: Learning rate of one rank; it is raised with the square root of the number of ranks.
+    description:
+      - Learning rate of one rank; it is raised with the square root of the number of ranks times O(accumulate).
     type: float
     default: 0.002
   seed:
     description: Seed of the model's first parameters and of the order of the examples.
+    type: int
+    default: 1
+  accumulate:
+    description:
+      - Batches of each rank that a step takes; the ranks average their gradients once in a step. With 4 they send a
+        fourth of the bytes in an epoch, and the model makes a fourth of the steps, at twice the learning rate.
     type: int
     default: 1
   image_digest:
@@ -261,8 +268,11 @@ result:
     wire_bytes_per_step:
       description: Bytes that each rank sends per step by the ring's formula, C(2(N-1)/N) times the gradients.
       type: int
+    wire_bytes_per_epoch:
+      description: Bytes that each rank sends per epoch, by the same formula.
+      type: int
     wire_bytes_per_step_measured:
-      description: The same as the kernel counted it on the network interface, headers included; null if not known.
+      description: Those of a step as the kernel counted them on the interface, headers included; null if not known.
       type: int
     restarts:
       description: Each time that the training went on; why, after how many seconds, and with which workers.
@@ -353,6 +363,8 @@ SURVIVOR_SECONDS = 12
 # Of other tasks each worker is asked whether it has the data.
 DATA_IN_IMAGE = ("digits",)
 SPEC_FIELDS = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed", "workers", "image_digest")
+# What spares bytes on the wire. Jobs and worker images of before know nothing of it: the defaults are what they do.
+SPARING = {"accumulate": 1}
 
 LAUNCHER_STAYS = "%s: starts the job, so it cannot leave itself out; mend it, or run without it (--limit 'all:!%s')"
 # Causes that a rank gives for its end where it is not its own: another one is gone, or mpirun ends them all.
@@ -392,7 +404,7 @@ mv "$path.part" "$path.json"
 
 def spec_of(params):
     """The settings that make two jobs of one name the same job."""
-    return {field: params[field] for field in SPEC_FIELDS}
+    return {field: params[field] for field in (*SPEC_FIELDS, *SPARING)}
 
 
 def spec_hash(spec):
@@ -402,9 +414,10 @@ def spec_hash(spec):
 
 def spec_difference(recorded, wanted):
     """Names of the fields that differ, with both values."""
+    recorded = dict(SPARING, **recorded)
     return [
         "%s (recorded %s, now %s)" % (field, json.dumps(recorded.get(field)), json.dumps(wanted[field]))
-        for field in SPEC_FIELDS
+        for field in wanted
         if recorded.get(field) != wanted[field]
     ]
 
@@ -465,6 +478,9 @@ def mpirun_command(params):
         "checkpoint_minutes",
     ):
         command += ["--" + field.replace("_", "-"), str(params[field])]
+    for field, default in SPARING.items():
+        if params[field] != default:
+            command += ["--" + field.replace("_", "-"), str(params[field])]
     if params["task_digest"]:
         command += ["--task-digest", params["task_digest"]]
     if params["resume"] and not params["force"]:
@@ -491,7 +507,8 @@ def request_findings(params):
     for field in ("max_restarts", "checkpoint_copies", "checkpoint_steps", "checkpoint_minutes"):
         if params[field] < 0:
             findings.append("%s: %s: must be 0 or more" % (field, params[field]))
-    for field in ("epochs", "batch_size", "learning_rate", "timeout_seconds", "min_workers", "memory_mib", "disk_mib"):
+    above_zero = ("epochs", "batch_size", "learning_rate", "timeout_seconds", "min_workers", "memory_mib", "disk_mib")
+    for field in (*above_zero, "accumulate"):
         if params[field] <= 0:
             findings.append("%s: %s: must be greater than 0" % (field, params[field]))
     try:
@@ -1094,6 +1111,7 @@ def main():
             "batch_size": {"type": "int", "default": 32},
             "learning_rate": {"type": "float", "default": 0.002},
             "seed": {"type": "int", "default": 1},
+            "accumulate": {"type": "int", "default": 1},
             "image_digest": {"type": "str"},
             "timeout_seconds": {"type": "int", "default": 3600},
             "checkpoint_copies": {"type": "int", "default": 1},

@@ -26,8 +26,8 @@ class Communicator(Protocol):
     def share_start(self, model: Any, optimizer: Any) -> None:
         """Give every rank rank 0's parameters and optimizer state."""
 
-    def distributed(self, model: Any, optimizer: Any) -> Any:
-        """The optimizer, made to average gradients over all ranks before each step."""
+    def distributed(self, model: Any, optimizer: Any, accumulate: int) -> Any:
+        """The optimizer, made to average gradients over all ranks before each step, of so many backward passes."""
 
     def versions(self) -> dict[str, str | None]:
         """Of what carries the words: `horovod` and `mpi`."""
@@ -48,7 +48,7 @@ class Alone:
     def share_start(self, model: Any, optimizer: Any) -> None:
         return None
 
-    def distributed(self, model: Any, optimizer: Any) -> Any:
+    def distributed(self, model: Any, optimizer: Any, accumulate: int) -> Any:
         return optimizer
 
     def versions(self) -> dict[str, str | None]:
@@ -79,9 +79,12 @@ class Horovod:
         self._hvd.broadcast_parameters(model.state_dict(), root_rank=0)
         self._hvd.broadcast_optimizer_state(optimizer, root_rank=0)
 
-    def distributed(self, model: Any, optimizer: Any) -> Any:
+    def distributed(self, model: Any, optimizer: Any, accumulate: int) -> Any:
         return self._hvd.DistributedOptimizer(
-            optimizer, named_parameters=model.named_parameters(), op=self._hvd.Average
+            optimizer,
+            named_parameters=model.named_parameters(),
+            backward_passes_per_step=accumulate,
+            op=self._hvd.Average,
         )
 
     def versions(self) -> dict[str, str | None]:

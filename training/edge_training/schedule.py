@@ -48,13 +48,14 @@ def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence((seed, epoch, step, rank)).generate_state(1)[0])
 
 
-def learning_rate(base: float, ranks: int, step: int, total_steps: int) -> float:
-    """The rate at a step: base x sqrt(ranks), reached over the first tenth of all steps, then a cosine down to 5 %.
+def learning_rate(base: float, batches: int, step: int, total_steps: int) -> float:
+    """The rate at a step of so many batches: base x sqrt(batches), reached over the first tenth of all steps, then a
+    cosine down to 5 %.
 
     The square root suits Adam, whose step does not grow with the batch (Krizhevsky, arXiv 1404.5997, section 5;
     Malladi et al., arXiv 2205.10287); the slow start follows Goyal et al., arXiv 1706.02677.
     """
-    peak = base * math.sqrt(ranks)
+    peak = base * math.sqrt(batches)
     warm_up = max(1, round(total_steps * WARM_UP_SHARE))
     if step < warm_up:
         return peak * (step + 1) / warm_up

@@ -42,7 +42,7 @@ class Settings:
 
     `task_digest` is what the source of a user's task must be on every rank. A checkpoint is kept at the end of an epoch
     and every `checkpoint_steps` and `checkpoint_minutes` of a long one (0: not by them), on `checkpoint_copies` devices
-    besides that of rank 0.
+    besides that of rank 0. A step takes `accumulate` batches of each rank before the ranks average their gradients.
     """
 
     job: str
@@ -52,6 +52,7 @@ class Settings:
     batch_size: int = 32
     learning_rate: float = 0.002
     seed: int = 1
+    accumulate: int = 1
     data_dir: Path = Path("/var/lib/edge/data")
     models_dir: Path = Path("/var/lib/edge/models")
     checkpoints_dir: Path = Path("/var/lib/edge/checkpoints")
@@ -65,7 +66,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not JOB_NAME.fullmatch(self.job):
             raise TaskError(f"job: {self.job!r}: use lower-case letters, digits, '.', '_' and '-', at most 63")
-        for field in ("epochs", "batch_size", "learning_rate"):
+        for field in ("epochs", "batch_size", "learning_rate", "accumulate"):
             if getattr(self, field) <= 0:
                 raise TaskError(f"{field}: {getattr(self, field)}: must be greater than 0")
         for field in ("checkpoint_copies", "checkpoint_steps", "checkpoint_minutes"):
@@ -84,7 +85,7 @@ class Settings:
 
     def learning(self) -> dict[str, Any]:
         """What decides how the model learns; a checkpoint is good only for the same."""
-        fields = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed")
+        fields = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed", "accumulate")
         return {name: getattr(self, name) for name in fields}
 
 
@@ -169,8 +170,7 @@ def run(settings: Settings, communicator: Communicator, stop: threading.Event | 
             ranks=communicator.size,
             hosts=hosts,
             parameters=parameter_count(rank.model),
-            allreduce_bytes=gradient_bytes(rank.model),
-            wire_bytes_per_step=wire.ring_bytes(gradient_bytes(rank.model), communicator.size),
+            **wire_bytes(rank),
             steps_per_epoch=rank.plan.steps,
             examples=sum(rank.plan.shard_sizes),
             examples_by_rank=rank.plan.shard_sizes,
@@ -231,7 +231,7 @@ def prepare(settings: Settings, communicator: Communicator, stop: threading.Even
     rank, size = communicator.rank, communicator.size
     train_part, _file = shards.local_shard(task, "train", rank, size, settings.data_dir, digest or "")
     held_out_part, _file = shards.local_shard(task, "held-out", rank, size, settings.data_dir, digest or "")
-    plan = schedule.plan_epoch(communicator.gather(len(train_part)), settings.batch_size)
+    plan = schedule.plan_epoch(communicator.gather(len(train_part)), settings.batch_size * settings.accumulate)
 
     torch.manual_seed(settings.seed)
     model = task.model()
@@ -251,7 +251,7 @@ def prepare(settings: Settings, communicator: Communicator, stop: threading.Even
         held_out=held_out_part,
         plan=plan,
         model=model,
-        optimizer=communicator.distributed(model, optimizer),
+        optimizer=communicator.distributed(model, optimizer, settings.accumulate),
         hosts=hosts,
         begun=begun,
         begun_from=begun_from,
@@ -348,10 +348,10 @@ def train_epoch(settings: Settings, rank: Rank, stand: Stand, report: Report, pa
     chosen = schedule.batches(plan, rank.communicator.rank, settings.seed, stand.epoch)
     try:
         for step in range(stand.step, plan.steps):
-            loss, seconds = train_step(settings, rank, stand.epoch, step, chosen[step])
+            loss_sum, seconds = train_step(settings, rank, stand.epoch, step, chosen[step])
             computing += seconds
             seen += len(chosen[step])
-            stand.step, stand.loss_sum = step + 1, stand.loss_sum + loss * len(chosen[step])
+            stand.step, stand.loss_sum = step + 1, stand.loss_sum + loss_sum
             stand.examples = before.examples + seen
             if rank.stop.is_set():
                 raise StoppedError(f"stopped in epoch {stand.epoch + 1} after step {stand.step} of {plan.steps}")
@@ -387,27 +387,31 @@ def train_epoch(settings: Settings, rank: Rank, stand: Stand, report: Report, pa
 def train_step(
     settings: Settings, rank: Rank, epoch: int, step: int, chosen: npt.NDArray[np.int64]
 ) -> tuple[float, float]:
-    """One step; the mean loss of this rank's examples, and the seconds that it computed."""
+    """One step; the summed loss of this rank's examples, and the seconds that it computed."""
     number, plan = rank.communicator.rank, rank.plan
     for group in rank.optimizer.param_groups:
         group["lr"] = schedule.learning_rate(
             settings.learning_rate,
-            rank.communicator.size,
+            rank.communicator.size * settings.accumulate,
             epoch * plan.steps + step,
             settings.epochs * plan.steps,
         )
     started = time.perf_counter()
     torch.manual_seed(schedule.step_seed(settings.seed, epoch, step, number))
     rank.optimizer.zero_grad()
-    if len(chosen):
-        inputs, targets = rank.train.batch(chosen)
-    else:  # this rank's shard is spent; its gradients of zero keep the ring complete
-        inputs, targets = rank.task.example_input(), torch.zeros(1, dtype=torch.int64)
-    loss = rank.task.loss(rank.model(inputs), targets)
-    (loss * plan.weight(number, step)).backward()
+    loss_sum = 0.0
+    # As many times on every rank, for Horovod counts them: with the last one a gradient goes on its way.
+    for batch in np.array_split(chosen, settings.accumulate):
+        if len(batch):
+            inputs, targets = rank.train.batch(batch)
+        else:  # this rank's shard is spent; its gradients of zero keep the ring complete
+            inputs, targets = rank.task.example_input(), torch.zeros(1, dtype=torch.int64)
+        loss = rank.task.loss(rank.model(inputs), targets)
+        (loss * (plan.weight(number, step) * len(batch) / max(len(chosen), 1))).backward()
+        loss_sum += float(loss.detach()) * len(batch)
     seconds = time.perf_counter() - started
     rank.optimizer.step()
-    return float(loss.detach()), seconds
+    return loss_sum, seconds
 
 
 def keep(settings: Settings, rank: Rank, stand: Stand) -> None:
@@ -469,10 +473,17 @@ def wire_report(rank: Rank, epochs: Sequence[Sequence[Epoch]]) -> dict[str, Any]
     measured = None
     if counts and len(counts) == len(sent) and len(set(rank.hosts)) == len(rank.hosts):
         measured = round(sum(counts) / max(1, sum(one.steps for epoch in epochs for one in epoch)))
+    return {**wire_bytes(rank), "wire_bytes_per_step_measured": measured}
+
+
+def wire_bytes(rank: Rank) -> dict[str, int]:
+    """What one allreduce takes, and what a rank sends for it, by the ring's formula, in a step and in an epoch."""
+    allreduce_bytes = gradient_bytes(rank.model)
+    sent = wire.ring_bytes(allreduce_bytes, rank.communicator.size)
     return {
-        "allreduce_bytes": gradient_bytes(rank.model),
-        "wire_bytes_per_step": wire.ring_bytes(gradient_bytes(rank.model), rank.communicator.size),
-        "wire_bytes_per_step_measured": measured,
+        "allreduce_bytes": allreduce_bytes,
+        "wire_bytes_per_step": sent,
+        "wire_bytes_per_epoch": sent * rank.plan.steps,
     }
 
 
@@ -559,6 +570,9 @@ def parse(arguments: Sequence[str]) -> Settings:
     parser.add_argument("--batch-size", type=int, default=default.batch_size, help="examples per rank and step")
     parser.add_argument("--learning-rate", type=float, default=default.learning_rate, help="of one rank")
     parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument(
+        "--accumulate", type=int, default=default.accumulate, help="batches of each rank that a step takes"
+    )
     parser.add_argument("--data-dir", type=Path, default=default.data_dir)
     parser.add_argument("--models-dir", type=Path, default=default.models_dir)
     parser.add_argument("--checkpoints-dir", type=Path, default=default.checkpoints_dir)

@@ -51,7 +51,7 @@ class Thread(Alone):
         model.load_state_dict({name: one.clone() for name, one in self.broadcast(model.state_dict()).items()})
         self.barrier.wait()
 
-    def distributed(self, model: Any, optimizer: Any) -> Any:
+    def distributed(self, model: Any, optimizer: Any, accumulate: int) -> Any:
         parameters = list(model.parameters())
 
         def average(*_: Any) -> None:

@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, The edge.rack engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fewer bytes on the wire: what each way to spare them still computes, and how it goes on after a fault."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from edge_training import train
+from edge_training.task import Examples, Split, TaskError
+from edge_training.tasks.digits import Digits
+from torch import nn
+
+from tests.unit.training.threads import ring
+
+WAYS: list[dict[str, Any]] = [{"accumulate": 3}]
+SIZES = (300, 50, 0)
+
+
+class Uneven(Digits):
+    """Of three ranks one has most, and one nothing."""
+
+    def model(self) -> nn.Module:
+        """From numbers of its own: threads share torch's."""
+        model = nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+        numbers = torch.Generator().manual_seed(1)
+        for parameter in model.parameters():
+            nn.init.uniform_(parameter, -0.1, 0.1, generator=numbers)
+        return model
+
+    def dataset(self, split: Split, rank: int, size: int) -> Examples:
+        if split == "held-out" or size != len(SIZES):
+            return super().dataset(split, rank, size)
+        whole, start = super().dataset(split, 0, 1), sum(SIZES[:rank])
+        return Examples(whole.inputs[start : start + SIZES[rank]], whole.targets[start : start + SIZES[rank]])
+
+
+@pytest.fixture(autouse=True)
+def uneven(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(train, "load_task", lambda _reference: Uneven())
+    monkeypatch.setattr(train, "export_model", lambda *_: {})
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def settings(folder: Path, **changes: Any) -> train.Settings:
+    folders = {f"{name}_dir": folder / name for name in ("data", "models", "checkpoints", "state")}
+    given = {"epochs": 2, "batch_size": 4, "checkpoint_minutes": 0, **folders, **changes}
+    return train.Settings(**{"job": "unit", **given})
+
+
+def trained(ranks: int, chosen: train.Settings) -> dict[str, Any]:
+    return ring(ranks, lambda communicator: train.run(chosen, communicator))[0]
+
+
+def kept(chosen: train.Settings) -> list[str]:
+    return sorted(path.name for path in chosen.checkpoints.glob("*.pt"))
+
+
+# -- All of them --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_it_learns_and_all_ranks_have_one_model(tmp_path: Path, way: dict[str, Any]) -> None:
+    result = trained(3, settings(tmp_path, epochs=6, **way))
+    assert result["examples_by_rank"] == list(SIZES)
+    assert len(result["parameter_hashes"]) == 1
+    assert result["loss_last"] < result["loss_first"] / 2
+    assert result["accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_a_training_that_goes_on_in_the_middle_of_an_epoch_ends_where_an_unbroken_one_does(
+    tmp_path: Path, way: dict[str, Any]
+) -> None:
+    unbroken = trained(3, settings(tmp_path / "a", **way))
+    chosen = settings(tmp_path / "b", checkpoint_steps=9, **way)
+    whole = trained(3, chosen)
+    assert whole["parameter_hashes"] == unbroken["parameter_hashes"], "to keep a checkpoint changes the model"
+    middle, end = kept(chosen)
+    assert middle.startswith("epoch-0001-step-0000")
+    assert "step-000000" not in middle
+    (chosen.checkpoints / end).unlink()
+    resumed = trained(3, settings(tmp_path / "b", resume=True, **way))
+    assert resumed["parameter_hashes"] == unbroken["parameter_hashes"]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_it_goes_on_with_fewer_ranks(tmp_path: Path, way: dict[str, Any]) -> None:
+    chosen = settings(tmp_path, checkpoint_steps=9, **way)
+    trained(3, chosen)
+    (chosen.checkpoints / kept(chosen)[-1]).unlink()
+    result = trained(2, settings(tmp_path, resume=True, **way))
+    assert len(result["parameter_hashes"]) == 1
+    assert result["accuracy"] > 0.5
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_a_checkpoint_of_another_way_is_not_gone_on_from(way: dict[str, Any]) -> None:
+    assert settings(Path(), **way).learning() != settings(Path()).learning()
+
+
+# -- Accumulation -------------------------------------------------------------------------------
+
+
+def test_batches_that_are_accumulated_are_one_large_batch(tmp_path: Path) -> None:
+    """Whatever a rank has of them; the learning rate counts them as it counts ranks."""
+    one = trained(3, settings(tmp_path / "a", batch_size=4, accumulate=4))
+    other = trained(3, settings(tmp_path / "b", batch_size=16, learning_rate=0.002 * math.sqrt(4)))
+    assert one["steps"] == other["steps"]
+    assert one["loss_last"] == pytest.approx(other["loss_last"], rel=1e-3)
+    assert one["accuracy"] == pytest.approx(other["accuracy"], abs=0.01)
+
+
+def test_with_so_many_batches_a_step_an_epoch_sends_so_much_less(tmp_path: Path) -> None:
+    plain = trained(3, settings(tmp_path / "a", epochs=1))
+    fewer = trained(3, settings(tmp_path / "b", epochs=1, accumulate=3))
+    assert (plain["steps"], fewer["steps"]) == (75, 25)
+    assert fewer["wire_bytes_per_step"] == plain["wire_bytes_per_step"]
+    assert fewer["wire_bytes_per_epoch"] * 3 == plain["wire_bytes_per_epoch"] == 75 * plain["wire_bytes_per_step"]
+
+
+# -- What makes no sense ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"accumulate": 0}, "accumulate: 0: must be greater than 0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path: Path, wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(TaskError, match=message):
+        settings(tmp_path, **wrong)
