@@ -95,6 +95,15 @@ options:
         fourth of the bytes in an epoch, and the model makes a fourth of the steps, at twice the learning rate.
     type: int
     default: 1
+  local_steps:
+    description:
+      - Steps that each rank takes alone before all average what they have learned, weighted by their examples; at the
+        end of an epoch they always do. 1 is for averaging gradients in each step.
+      - Parameters and Adam's two moments are averaged, three times the bytes of gradients. So with 12 the ranks send a
+        fourth, and 2 and 3 are refused. It does not go together with O(accumulate).
+      - A checkpoint is kept where ranks have just averaged. A rank that notices that another one is gone leaves none.
+    type: int
+    default: 1
   image_digest:
     description:
       - Digest of the worker image, C(sha256:...). Every worker must say that it runs this one.
@@ -266,7 +275,9 @@ result:
       description: Seconds from the start of the ranks to the written model.
       type: float
     wire_bytes_per_step:
-      description: Bytes that each rank sends per step by the ring's formula, C(2(N-1)/N) times the gradients.
+      description:
+        - Bytes that each rank sends per step by the ring's formula, C(2(N-1)/N) times the gradients. With local steps
+          it is the mean.
       type: int
     wire_bytes_per_epoch:
       description: Bytes that each rank sends per epoch, by the same formula.
@@ -364,7 +375,7 @@ SURVIVOR_SECONDS = 12
 DATA_IN_IMAGE = ("digits",)
 SPEC_FIELDS = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed", "workers", "image_digest")
 # What spares bytes on the wire. Jobs and worker images of before know nothing of it: the defaults are what they do.
-SPARING = {"accumulate": 1}
+SPARING = {"accumulate": 1, "local_steps": 1}
 
 LAUNCHER_STAYS = "%s: starts the job, so it cannot leave itself out; mend it, or run without it (--limit 'all:!%s')"
 # Causes that a rank gives for its end where it is not its own: another one is gone, or mpirun ends them all.
@@ -508,9 +519,19 @@ def request_findings(params):
         if params[field] < 0:
             findings.append("%s: %s: must be 0 or more" % (field, params[field]))
     above_zero = ("epochs", "batch_size", "learning_rate", "timeout_seconds", "min_workers", "memory_mib", "disk_mib")
-    for field in (*above_zero, "accumulate"):
+    for field in (*above_zero, "accumulate", "local_steps"):
         if params[field] <= 0:
             findings.append("%s: %s: must be greater than 0" % (field, params[field]))
+    if params["local_steps"] in (2, 3):
+        findings.append(
+            "local_steps: %d: parameters and Adam's two moments are averaged, three times the bytes of a plain step;"
+            " give 1, or 4 or more" % params["local_steps"]
+        )
+    if params["local_steps"] > 1 and params["accumulate"] > 1:
+        findings.append(
+            "local_steps: %d with accumulate %d: both make ranks talk less often; leave one of them at 1"
+            % (params["local_steps"], params["accumulate"])
+        )
     try:
         subnet = ipaddress.IPv4Network(params["subnet"])
     except ValueError as error:
@@ -1112,6 +1133,7 @@ def main():
             "learning_rate": {"type": "float", "default": 0.002},
             "seed": {"type": "int", "default": 1},
             "accumulate": {"type": "int", "default": 1},
+            "local_steps": {"type": "int", "default": 1},
             "image_digest": {"type": "str"},
             "timeout_seconds": {"type": "int", "default": 3600},
             "checkpoint_copies": {"type": "int", "default": 1},

@@ -29,6 +29,9 @@ class Communicator(Protocol):
     def distributed(self, model: Any, optimizer: Any, accumulate: int) -> Any:
         """The optimizer, made to average gradients over all ranks before each step, of so many backward passes."""
 
+    def average(self, tensor: Any) -> Any:
+        """The mean of all ranks' tensors, the same bits on every rank; the one that was given may be overwritten."""
+
     def versions(self) -> dict[str, str | None]:
         """Of what carries the words: `horovod` and `mpi`."""
 
@@ -50,6 +53,9 @@ class Alone:
 
     def distributed(self, model: Any, optimizer: Any, accumulate: int) -> Any:
         return optimizer
+
+    def average(self, tensor: Any) -> Any:
+        return tensor
 
     def versions(self) -> dict[str, str | None]:
         return {"horovod": None, "mpi": None}
@@ -86,6 +92,9 @@ class Horovod:
             backward_passes_per_step=accumulate,
             op=self._hvd.Average,
         )
+
+    def average(self, tensor: Any) -> Any:
+        return self._hvd.allreduce_(tensor, op=self._hvd.Average, name="average")
 
     def versions(self) -> dict[str, str | None]:
         import horovod

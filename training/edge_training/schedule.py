@@ -24,10 +24,15 @@ class Plan:
         size = self.shard_sizes[rank]
         return size // self.steps + (1 if step < size % self.steps else 0)
 
-    def weight(self, rank: int, step: int) -> float:
-        """What the rank's mean loss counts for, so that the average over ranks is the mean over examples."""
-        total = sum(self.batch(other, step) for other in range(len(self.shard_sizes)))
-        return self.batch(rank, step) * len(self.shard_sizes) / total
+    def weight(self, rank: int, *steps: int) -> float:
+        """What the rank counts for in these steps, so that the average over ranks is the mean over their examples."""
+        brought = [sum(self.batch(other, step) for step in steps) for other in range(len(self.shard_sizes))]
+        return brought[rank] * len(brought) / sum(brought)
+
+    def together(self, step: int, local_steps: int) -> range:
+        """Those that ranks take alone, this one among them, until they average; they always do at an epoch's end."""
+        first = step - step % local_steps
+        return range(first, min(first + local_steps, self.steps))
 
 
 def plan_epoch(shard_sizes: Sequence[int], batch_size: int) -> Plan:

@@ -6,20 +6,22 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from edge_training import train
+from edge_training import averaging, schedule, train
+from edge_training.communicator import Alone
 from edge_training.task import Examples, Split, TaskError
 from edge_training.tasks.digits import Digits
 from torch import nn
 
-from tests.unit.training.threads import ring
+from tests.unit.training.threads import Thread, ring
 
-WAYS: list[dict[str, Any]] = [{"accumulate": 3}]
+WAYS: list[dict[str, Any]] = [{"accumulate": 3}, {"local_steps": 4}]
 SIZES = (300, 50, 0)
 
 
@@ -128,6 +130,92 @@ def test_with_so_many_batches_a_step_an_epoch_sends_so_much_less(tmp_path: Path)
     assert fewer["wire_bytes_per_epoch"] * 3 == plain["wire_bytes_per_epoch"] == 75 * plain["wire_bytes_per_step"]
 
 
+# -- Local steps --------------------------------------------------------------------------------
+
+
+def test_ranks_that_learned_alone_count_by_their_examples() -> None:
+    """Parameters and moments; the count of steps is left alone."""
+
+    def run(communicator: Thread) -> dict[str, Any]:
+        model = nn.Linear(1, 1, bias=False)
+        optimizer = torch.optim.Adam(model.parameters())
+        weight = model.weight
+        if communicator.rank == 0:
+            weight.grad = torch.ones_like(weight)
+        averaging.complete(model)
+        optimizer.step()
+        with torch.no_grad():
+            weight.fill_(float(communicator.rank + 1))
+            optimizer.state[weight]["exp_avg"].fill_(float(10 * communicator.rank))
+        plan = schedule.Plan((30, 10), steps=5)
+        averaging.average(communicator, model, optimizer, plan.weight(communicator.rank, 0, 1, 2, 3))
+        state = optimizer.state[weight]
+        return {"weight": float(weight.detach()), "moment": float(state["exp_avg"]), "step": float(state["step"])}
+
+    one, other = ring(2, run)
+    assert one == other
+    assert one == pytest.approx({"weight": 0.75 * 1 + 0.25 * 2, "moment": 2.5, "step": 1.0})
+
+
+def test_local_steps_end_with_the_epoch() -> None:
+    plan = schedule.Plan((10, 10), steps=10)
+    assert [list(plan.together(step, 4)) for step in (0, 3, 4, 9)] == [
+        [0, 1, 2, 3],
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+        [8, 9],
+    ]
+    assert all(list(plan.together(step, 1)) == [step] for step in range(10))
+
+
+def test_local_steps_send_parameters_and_moments_once_in_a_while(tmp_path: Path) -> None:
+    sent: list[int] = []
+
+    class Weighing(Thread):
+        def average(self, tensor: Any) -> Any:
+            sent.append(tensor.numel() * tensor.element_size())
+            return super().average(tensor)
+
+    chosen = settings(tmp_path, epochs=1, local_steps=8)
+
+    def run(thread: Thread) -> dict[str, Any]:
+        return train.run(chosen, Weighing(thread.rank, thread.slots, thread.barrier))
+
+    result = ring(2, run)[0]
+    averagings = math.ceil(result["steps"] / 8)
+    assert sent == [result["allreduce_bytes"]] * 2 * averagings
+    assert result["wire_bytes_per_epoch"] == result["allreduce_bytes"] * averagings
+
+
+@pytest.mark.parametrize("ends", ["stop", "ring"])
+def test_what_is_left_after_local_steps_is_what_all_ranks_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """A rank that is to stop goes on until ranks average; one whose ring is broken has nothing that others have."""
+    chosen, stop, averaged = settings(tmp_path, local_steps=4), threading.Event(), []
+
+    class HorovodInternalError(Exception):
+        """By its name, for Horovod is not installed here."""
+
+    class Ending(Alone):
+        def average(self, tensor: Any) -> Any:
+            averaged.append(tensor)
+            if len(averaged) == 3 and ends == "ring":
+                raise HorovodInternalError
+            return tensor
+
+    def seeded(seed: int, epoch: int, step: int, rank: int) -> int:
+        if step == 9 and ends == "stop":
+            stop.set()
+        return 1
+
+    monkeypatch.setattr(schedule, "step_seed", seeded)
+    with pytest.raises(train.StoppedError if ends == "stop" else HorovodInternalError):
+        train.run(chosen, Ending(), stop)
+    assert len(averaged) == 3
+    assert [name[:22] for name in kept(chosen)] == (["epoch-0000-step-000012"] if ends == "stop" else [])
+
+
 # -- What makes no sense ------------------------------------------------------------------------
 
 
@@ -135,6 +223,9 @@ def test_with_so_many_batches_a_step_an_epoch_sends_so_much_less(tmp_path: Path)
     ("wrong", "message"),
     [
         ({"accumulate": 0}, "accumulate: 0: must be greater than 0"),
+        ({"local_steps": 0}, "local_steps: 0: must be greater than 0"),
+        ({"local_steps": 3}, "local_steps: 3: .* give 1, or 4 or more"),
+        ({"local_steps": 4, "accumulate": 3}, "local_steps: 4 with accumulate 3: .* leave one of them at 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, wrong: dict[str, Any], message: str) -> None:
