@@ -104,6 +104,14 @@ options:
       - A checkpoint is kept where ranks have just averaged. A rank that notices that another one is gone leaves none.
     type: int
     default: 1
+  compression:
+    description:
+      - How gradients travel. With V(fp16) they are averaged as 16-bit floating point numbers, half the bytes; one of
+        more than 65504, summed over the ranks, would be lost.
+      - It does not go together with O(local_steps), which sends no gradients.
+    type: str
+    choices: [none, fp16]
+    default: none
   image_digest:
     description:
       - Digest of the worker image, C(sha256:...). Every worker must say that it runs this one.
@@ -375,7 +383,7 @@ SURVIVOR_SECONDS = 12
 DATA_IN_IMAGE = ("digits",)
 SPEC_FIELDS = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed", "workers", "image_digest")
 # What spares bytes on the wire. Jobs and worker images of before know nothing of it: the defaults are what they do.
-SPARING = {"accumulate": 1, "local_steps": 1}
+SPARING = {"accumulate": 1, "local_steps": 1, "compression": "none"}
 
 LAUNCHER_STAYS = "%s: starts the job, so it cannot leave itself out; mend it, or run without it (--limit 'all:!%s')"
 # Causes that a rank gives for its end where it is not its own: another one is gone, or mpirun ends them all.
@@ -531,6 +539,11 @@ def request_findings(params):
         findings.append(
             "local_steps: %d with accumulate %d: both make ranks talk less often; leave one of them at 1"
             % (params["local_steps"], params["accumulate"])
+        )
+    if params["local_steps"] > 1 and params["compression"] != "none":
+        findings.append(
+            "compression: %s with local_steps %d: gradients are compressed, and local steps send none; leave one of"
+            " them at its default" % (params["compression"], params["local_steps"])
         )
     try:
         subnet = ipaddress.IPv4Network(params["subnet"])
@@ -1134,6 +1147,7 @@ def main():
             "seed": {"type": "int", "default": 1},
             "accumulate": {"type": "int", "default": 1},
             "local_steps": {"type": "int", "default": 1},
+            "compression": {"type": "str", "choices": ["none", "fp16"], "default": "none"},
             "image_digest": {"type": "str"},
             "timeout_seconds": {"type": "int", "default": 3600},
             "checkpoint_copies": {"type": "int", "default": 1},

@@ -18,8 +18,9 @@ PARTS = 3  # a parameter, and Adam's two moments of it
 
 
 def complete(model: Any) -> None:
-    """Give a parameter that this rank's examples did not touch a gradient of zero, as Horovod does: others may have one,
-    and all must have the same moments to average.
+    """Give a parameter that this rank's examples did not touch a gradient of zero, as Horovod does.
+
+    Others may have one, and all must have the same moments to average.
     """
     for parameter in _trained(model):
         if parameter.grad is None:

@@ -26,8 +26,11 @@ class Communicator(Protocol):
     def share_start(self, model: Any, optimizer: Any) -> None:
         """Give every rank rank 0's parameters and optimizer state."""
 
-    def distributed(self, model: Any, optimizer: Any, accumulate: int) -> Any:
-        """The optimizer, made to average gradients over all ranks before each step, of so many backward passes."""
+    def distributed(self, model: Any, optimizer: Any, accumulate: int, fp16: bool) -> Any:
+        """The optimizer, made to average gradients over all ranks before each step, of so many backward passes.
+
+        With `fp16` they travel, and are added, as 16-bit floating point numbers.
+        """
 
     def average(self, tensor: Any) -> Any:
         """The mean of all ranks' tensors, the same bits on every rank; the one that was given may be overwritten."""
@@ -51,7 +54,7 @@ class Alone:
     def share_start(self, model: Any, optimizer: Any) -> None:
         return None
 
-    def distributed(self, model: Any, optimizer: Any, accumulate: int) -> Any:
+    def distributed(self, model: Any, optimizer: Any, accumulate: int, fp16: bool) -> Any:
         return optimizer
 
     def average(self, tensor: Any) -> Any:
@@ -85,10 +88,12 @@ class Horovod:
         self._hvd.broadcast_parameters(model.state_dict(), root_rank=0)
         self._hvd.broadcast_optimizer_state(optimizer, root_rank=0)
 
-    def distributed(self, model: Any, optimizer: Any, accumulate: int) -> Any:
+    def distributed(self, model: Any, optimizer: Any, accumulate: int, fp16: bool) -> Any:
+        compression = self._hvd.Compression
         return self._hvd.DistributedOptimizer(
             optimizer,
             named_parameters=model.named_parameters(),
+            compression=compression.fp16 if fp16 else compression.none,
             backward_passes_per_step=accumulate,
             op=self._hvd.Average,
         )

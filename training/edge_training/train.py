@@ -35,6 +35,7 @@ from edge_training.task import Examples, Surveying, Task, TaskError, check_task,
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 EVALUATION_BATCH = 256
 SAMPLES = 10
+COMPRESSIONS = ("none", "fp16")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Settings:
     `task_digest` is what the source of a user's task must be on every rank. A checkpoint is kept at the end of an epoch
     and every `checkpoint_steps` and `checkpoint_minutes` of a long one (0: not by them), on `checkpoint_copies` devices
     besides that of rank 0. A step takes `accumulate` batches of each rank before the ranks average their gradients; or
-    each rank takes `local_steps` steps alone, and then they average what they have learned.
+    each rank takes `local_steps` steps alone, and then they average what they have learned. `compression` is that of
+    gradients on the wire.
     """
 
     job: str
@@ -56,6 +58,7 @@ class Settings:
     seed: int = 1
     accumulate: int = 1
     local_steps: int = 1
+    compression: str = "none"
     data_dir: Path = Path("/var/lib/edge/data")
     models_dir: Path = Path("/var/lib/edge/models")
     checkpoints_dir: Path = Path("/var/lib/edge/checkpoints")
@@ -75,6 +78,13 @@ class Settings:
         for field in ("checkpoint_copies", "checkpoint_steps", "checkpoint_minutes"):
             if getattr(self, field) < 0:
                 raise TaskError(f"{field}: {getattr(self, field)}: must be 0 or more")
+        if self.compression not in COMPRESSIONS:
+            raise TaskError(f"compression: {self.compression!r}: there are {', '.join(COMPRESSIONS)}")
+        if self.local_steps > 1 and self.compression != "none":
+            raise TaskError(
+                f"compression: {self.compression} with local_steps {self.local_steps}: gradients are compressed, and"
+                " local steps send none; leave one of them at its default"
+            )
         if self.local_steps in (2, 3):
             raise TaskError(
                 f"local_steps: {self.local_steps}: parameters and Adam's two moments are averaged, three times the"
@@ -99,7 +109,7 @@ class Settings:
     def learning(self) -> dict[str, Any]:
         """What decides how the model learns; a checkpoint is good only for the same."""
         learned = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed")
-        return {name: getattr(self, name) for name in (*learned, "accumulate", "local_steps")}
+        return {name: getattr(self, name) for name in (*learned, "accumulate", "local_steps", "compression")}
 
 
 @dataclass(frozen=True)
@@ -255,6 +265,8 @@ def prepare(settings: Settings, communicator: Communicator, stop: threading.Even
         model.load_state_dict(begun.model)
         optimizer.load_state_dict(begun.optimizer)
     communicator.share_start(model, optimizer)
+    if settings.local_steps == 1:
+        optimizer = communicator.distributed(model, optimizer, settings.accumulate, settings.compression == "fp16")
     return Rank(
         communicator=communicator,
         task=task,
@@ -264,9 +276,7 @@ def prepare(settings: Settings, communicator: Communicator, stop: threading.Even
         held_out=held_out_part,
         plan=plan,
         model=model,
-        optimizer=(
-            communicator.distributed(model, optimizer, settings.accumulate) if settings.local_steps == 1 else optimizer
-        ),
+        optimizer=optimizer,
         hosts=hosts,
         begun=begun,
         begun_from=begun_from,
@@ -505,11 +515,14 @@ def wire_report(settings: Settings, rank: Rank, epochs: Sequence[Sequence[Epoch]
 
 def wire_bytes(settings: Settings, rank: Rank) -> dict[str, int]:
     """What one allreduce takes, and what a rank sends for it, by the ring's formula, in a mean step and in an epoch."""
-    local = settings.local_steps > 1
-    allreduce_bytes = averaging.average_bytes(rank.model) if local else gradient_bytes(rank.model)
-    per_epoch = wire.ring_bytes(allreduce_bytes, rank.communicator.size) * math.ceil(
-        rank.plan.steps / settings.local_steps
-    )
+    if settings.local_steps > 1:
+        allreduce_bytes = averaging.average_bytes(rank.model)
+    elif settings.compression == "fp16":
+        allreduce_bytes = 2 * parameter_count(rank.model)
+    else:
+        allreduce_bytes = gradient_bytes(rank.model)
+    averagings = math.ceil(rank.plan.steps / settings.local_steps)
+    per_epoch = wire.ring_bytes(allreduce_bytes * averagings, rank.communicator.size)
     return {
         "allreduce_bytes": allreduce_bytes,
         "wire_bytes_per_step": round(per_epoch / rank.plan.steps),
@@ -606,6 +619,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     parser.add_argument(
         "--local-steps", type=int, default=default.local_steps, help="steps of each rank alone before all average"
     )
+    parser.add_argument("--compression", default=default.compression, help=f"of gradients: {', '.join(COMPRESSIONS)}")
     parser.add_argument("--data-dir", type=Path, default=default.data_dir)
     parser.add_argument("--models-dir", type=Path, default=default.models_dir)
     parser.add_argument("--checkpoints-dir", type=Path, default=default.checkpoints_dir)

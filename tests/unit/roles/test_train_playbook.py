@@ -127,7 +127,12 @@ def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path, name: str)
 
 @pytest.mark.parametrize(
     ("given", "renamed"),
-    [("train_accumulate=1", False), ("train_accumulate=4", True), ("train_local_steps=8", True)],
+    [
+        ("train_accumulate=1", False),
+        ("train_accumulate=4", True),
+        ("train_local_steps=8", True),
+        ("train_compression=fp16", True),
+    ],
 )
 def test_what_spares_bytes_on_the_wire_makes_another_job(tmp_path: Path, given: str, renamed: bool) -> None:
     """Where it is asked for: all others keep their names."""

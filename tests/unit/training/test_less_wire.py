@@ -21,7 +21,12 @@ from torch import nn
 
 from tests.unit.training.threads import Thread, ring
 
-WAYS: list[dict[str, Any]] = [{"accumulate": 3}, {"local_steps": 4}]
+WAYS: list[dict[str, Any]] = [
+    {"accumulate": 3},
+    {"local_steps": 4},
+    {"compression": "fp16"},
+    {"accumulate": 3, "compression": "fp16"},
+]
 SIZES = (300, 50, 0)
 
 
@@ -123,11 +128,11 @@ def test_batches_that_are_accumulated_are_one_large_batch(tmp_path: Path) -> Non
 
 
 def test_with_so_many_batches_a_step_an_epoch_sends_so_much_less(tmp_path: Path) -> None:
-    plain = trained(3, settings(tmp_path / "a", epochs=1))
-    fewer = trained(3, settings(tmp_path / "b", epochs=1, accumulate=3))
-    assert (plain["steps"], fewer["steps"]) == (75, 25)
+    plain = trained(2, settings(tmp_path / "a", epochs=1, batch_size=8))
+    fewer = trained(2, settings(tmp_path / "b", epochs=1, batch_size=8, accumulate=3))
+    assert (plain["steps"], fewer["steps"]) == (90, 30)
     assert fewer["wire_bytes_per_step"] == plain["wire_bytes_per_step"]
-    assert fewer["wire_bytes_per_epoch"] * 3 == plain["wire_bytes_per_epoch"] == 75 * plain["wire_bytes_per_step"]
+    assert fewer["wire_bytes_per_epoch"] * 3 == plain["wire_bytes_per_epoch"] == 90 * plain["wire_bytes_per_step"]
 
 
 # -- Local steps --------------------------------------------------------------------------------
@@ -216,6 +221,17 @@ def test_what_is_left_after_local_steps_is_what_all_ranks_have(
     assert [name[:22] for name in kept(chosen)] == (["epoch-0000-step-000012"] if ends == "stop" else [])
 
 
+# -- Compression --------------------------------------------------------------------------------
+
+
+def test_fp16_sends_half_and_learns_almost_the_same(tmp_path: Path) -> None:
+    plain = trained(3, settings(tmp_path / "a", epochs=3))
+    half = trained(3, settings(tmp_path / "b", epochs=3, compression="fp16"))
+    assert half["wire_bytes_per_epoch"] * 2 == plain["wire_bytes_per_epoch"]
+    assert half["parameter_hashes"] != plain["parameter_hashes"]
+    assert half["loss_last"] == pytest.approx(plain["loss_last"], rel=0.02)
+
+
 # -- What makes no sense ------------------------------------------------------------------------
 
 
@@ -224,6 +240,8 @@ def test_what_is_left_after_local_steps_is_what_all_ranks_have(
     [
         ({"accumulate": 0}, "accumulate: 0: must be greater than 0"),
         ({"local_steps": 0}, "local_steps: 0: must be greater than 0"),
+        ({"compression": "zip"}, "compression: 'zip': there are none, fp16"),
+        ({"local_steps": 4, "compression": "fp16"}, "compression: fp16 with local_steps 4: .* local steps send none"),
         ({"local_steps": 3}, "local_steps: 3: .* give 1, or 4 or more"),
         ({"local_steps": 4, "accumulate": 3}, "local_steps: 4 with accumulate 3: .* leave one of them at 1"),
     ],
