@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from edge_training import averaging, schedule, train
-from edge_training.communicator import Alone
+from edge_training.communicator import Alone, Horovod
 from edge_training.task import Examples, Split, TaskError
 from edge_training.tasks.digits import Digits
 from torch import nn
@@ -230,6 +232,26 @@ def test_fp16_sends_half_and_learns_almost_the_same(tmp_path: Path) -> None:
     assert half["wire_bytes_per_epoch"] * 2 == plain["wire_bytes_per_epoch"]
     assert half["parameter_hashes"] != plain["parameter_hashes"]
     assert half["loss_last"] == pytest.approx(plain["loss_last"], rel=0.02)
+
+
+@pytest.mark.parametrize("fp16", [False, True])
+def test_horovod_is_told_how_gradients_travel(monkeypatch: pytest.MonkeyPatch, fp16: bool) -> None:
+    told: dict[str, Any] = {}
+    hvd = SimpleNamespace(
+        init=lambda: None,
+        rank=lambda: 0,
+        size=lambda: 2,
+        Average="average",
+        Compression=SimpleNamespace(none="none", fp16="fp16"),
+        DistributedOptimizer=lambda optimizer, named_parameters, **how: told.update(how),
+        allreduce_=lambda tensor, op, name: (tensor, op, name),
+    )
+    monkeypatch.setitem(sys.modules, "horovod", SimpleNamespace(torch=hvd))
+    monkeypatch.setitem(sys.modules, "horovod.torch", hvd)
+    communicator = Horovod()
+    communicator.distributed(nn.Linear(1, 1), None, 3, fp16)
+    assert told == {"compression": "fp16" if fp16 else "none", "backward_passes_per_step": 3, "op": "average"}
+    assert communicator.average("tensor") == ("tensor", "average", "average")
 
 
 # -- What makes no sense ------------------------------------------------------------------------
