@@ -81,13 +81,37 @@ options:
     type: int
     default: 32
   learning_rate:
-    description: Learning rate of one rank; it is raised with the square root of the number of ranks.
+    description:
+      - Learning rate of one rank; it is raised with the square root of the number of ranks times O(accumulate).
     type: float
     default: 0.002
   seed:
     description: Seed of the model's first parameters and of the order of the examples.
     type: int
     default: 1
+  accumulate:
+    description:
+      - Batches of each rank that a step takes; the ranks average their gradients once in a step. With 4 they send a
+        fourth of the bytes in an epoch, and the model makes a fourth of the steps, at twice the learning rate.
+    type: int
+    default: 1
+  local_steps:
+    description:
+      - Steps that each rank takes alone before all average what they have learned, weighted by their examples; at the
+        end of an epoch they always do. 1 is for averaging gradients in each step.
+      - Parameters and Adam's two moments are averaged, three times the bytes of gradients. So with 12 the ranks send a
+        fourth, and 2 and 3 are refused. It does not go together with O(accumulate).
+      - A checkpoint is kept where ranks have just averaged. A rank that notices that another one is gone leaves none.
+    type: int
+    default: 1
+  compression:
+    description:
+      - How gradients travel. With V(fp16) they are averaged as 16-bit floating point numbers, half the bytes; one of
+        more than 65504, summed over the ranks, would be lost.
+      - It does not go together with O(local_steps), which sends no gradients.
+    type: str
+    choices: [none, fp16]
+    default: none
   image_digest:
     description:
       - Digest of the worker image, C(sha256:...). Every worker must say that it runs this one.
@@ -259,10 +283,15 @@ result:
       description: Seconds from the start of the ranks to the written model.
       type: float
     wire_bytes_per_step:
-      description: Bytes that each rank sends per step by the ring's formula, C(2(N-1)/N) times the gradients.
+      description:
+        - Bytes that each rank sends per step by the ring's formula, C(2(N-1)/N) times the gradients. With local steps
+          it is the mean.
+      type: int
+    wire_bytes_per_epoch:
+      description: Bytes that each rank sends per epoch, by the same formula.
       type: int
     wire_bytes_per_step_measured:
-      description: The same as the kernel counted it on the network interface, headers included; null if not known.
+      description: Those of a step as the kernel counted them on the interface, headers included; null if not known.
       type: int
     restarts:
       description: Each time that the training went on; why, after how many seconds, and with which workers.
@@ -357,6 +386,8 @@ SURVIVOR_SECONDS = 12
 # Of other tasks each worker is asked whether it has the data.
 DATA_IN_IMAGE = ("digits",)
 SPEC_FIELDS = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed", "workers", "image_digest")
+# What spares bytes on the wire. Jobs and worker images of before know nothing of it: the defaults are what they do.
+SPARING = {"accumulate": 1, "local_steps": 1, "compression": "none"}
 
 LAUNCHER_STAYS = "%s: starts the job, so it cannot leave itself out; mend it, or run without it (--limit 'all:!%s')"
 # Causes that a rank gives for its end where it is not its own: another one is gone, or mpirun ends them all.
@@ -396,7 +427,7 @@ mv "$path.part" "$path.json"
 
 def spec_of(params):
     """The settings that make two jobs of one name the same job."""
-    return {field: params[field] for field in SPEC_FIELDS}
+    return {field: params[field] for field in (*SPEC_FIELDS, *SPARING)}
 
 
 def spec_hash(spec):
@@ -406,9 +437,10 @@ def spec_hash(spec):
 
 def spec_difference(recorded, wanted):
     """Names of the fields that differ, with both values."""
+    recorded = dict(SPARING, **recorded)
     return [
         "%s (recorded %s, now %s)" % (field, json.dumps(recorded.get(field)), json.dumps(wanted[field]))
-        for field in SPEC_FIELDS
+        for field in wanted
         if recorded.get(field) != wanted[field]
     ]
 
@@ -469,6 +501,9 @@ def mpirun_command(params):
         "checkpoint_minutes",
     ):
         command += ["--" + field.replace("_", "-"), str(params[field])]
+    for field, default in SPARING.items():
+        if params[field] != default:
+            command += ["--" + field.replace("_", "-"), str(params[field])]
     if params["task_digest"]:
         command += ["--task-digest", params["task_digest"]]
     if params["resume"] and not params["force"]:
@@ -495,9 +530,25 @@ def request_findings(params):
     for field in ("max_restarts", "checkpoint_copies", "checkpoint_steps", "checkpoint_minutes"):
         if params[field] < 0:
             findings.append("%s: %s: must be 0 or more" % (field, params[field]))
-    for field in ("epochs", "batch_size", "learning_rate", "timeout_seconds", "min_workers", "memory_mib", "disk_mib"):
+    above_zero = ("epochs", "batch_size", "learning_rate", "timeout_seconds", "min_workers", "memory_mib", "disk_mib")
+    for field in (*above_zero, "accumulate", "local_steps"):
         if params[field] <= 0:
             findings.append("%s: %s: must be greater than 0" % (field, params[field]))
+    if params["local_steps"] in (2, 3):
+        findings.append(
+            "local_steps: %d: parameters and Adam's two moments are averaged, three times the bytes of a plain step;"
+            " give 1, or 4 or more" % params["local_steps"]
+        )
+    if params["local_steps"] > 1 and params["accumulate"] > 1:
+        findings.append(
+            "local_steps: %d with accumulate %d: both make ranks talk less often; leave one of them at 1"
+            % (params["local_steps"], params["accumulate"])
+        )
+    if params["local_steps"] > 1 and params["compression"] != "none":
+        findings.append(
+            "compression: %s with local_steps %d: gradients are compressed, and local steps send none; leave one of"
+            " them at its default" % (params["compression"], params["local_steps"])
+        )
     try:
         subnet = ipaddress.IPv4Network(params["subnet"])
     except ValueError as error:
@@ -1099,6 +1150,9 @@ def main():
             "batch_size": {"type": "int", "default": 32},
             "learning_rate": {"type": "float", "default": 0.002},
             "seed": {"type": "int", "default": 1},
+            "accumulate": {"type": "int", "default": 1},
+            "local_steps": {"type": "int", "default": 1},
+            "compression": {"type": "str", "choices": ["none", "fp16"], "default": "none"},
             "image_digest": {"type": "str"},
             "timeout_seconds": {"type": "int", "default": 3600},
             "checkpoint_copies": {"type": "int", "default": 1},

@@ -36,6 +36,7 @@ BENCHMARKS = {
     "registry_pulls": "many devices behind one link, with and without waves and caches",
     "predictor": "a prediction beside a bare call of ONNX Runtime; models swapped under load",
     "pull_cost": "a device's own run beside `puppet apply`",
+    "less_wire": "accuracy beside bytes, of each way to send fewer of them",
     "dashboard_pages": "from a device's event to every open page",
     "manager": "memory of the Device Managers of the lab that stands",
     "push_cost": "a push that changes nothing beside a ping, over the lab that stands",

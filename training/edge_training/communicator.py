@@ -26,8 +26,14 @@ class Communicator(Protocol):
     def share_start(self, model: Any, optimizer: Any) -> None:
         """Give every rank rank 0's parameters and optimizer state."""
 
-    def distributed(self, model: Any, optimizer: Any) -> Any:
-        """The optimizer, made to average gradients over all ranks before each step."""
+    def distributed(self, model: Any, optimizer: Any, accumulate: int, fp16: bool) -> Any:
+        """The optimizer, made to average gradients over all ranks before each step, of so many backward passes.
+
+        With `fp16` they travel, and are added, as 16-bit floating point numbers.
+        """
+
+    def average(self, tensor: Any) -> Any:
+        """The mean of all ranks' tensors, the same bits on every rank; the one that was given may be overwritten."""
 
     def versions(self) -> dict[str, str | None]:
         """Of what carries the words: `horovod` and `mpi`."""
@@ -48,8 +54,11 @@ class Alone:
     def share_start(self, model: Any, optimizer: Any) -> None:
         return None
 
-    def distributed(self, model: Any, optimizer: Any) -> Any:
+    def distributed(self, model: Any, optimizer: Any, accumulate: int, fp16: bool) -> Any:
         return optimizer
+
+    def average(self, tensor: Any) -> Any:
+        return tensor
 
     def versions(self) -> dict[str, str | None]:
         return {"horovod": None, "mpi": None}
@@ -79,10 +88,18 @@ class Horovod:
         self._hvd.broadcast_parameters(model.state_dict(), root_rank=0)
         self._hvd.broadcast_optimizer_state(optimizer, root_rank=0)
 
-    def distributed(self, model: Any, optimizer: Any) -> Any:
+    def distributed(self, model: Any, optimizer: Any, accumulate: int, fp16: bool) -> Any:
+        compression = self._hvd.Compression
         return self._hvd.DistributedOptimizer(
-            optimizer, named_parameters=model.named_parameters(), op=self._hvd.Average
+            optimizer,
+            named_parameters=model.named_parameters(),
+            compression=compression.fp16 if fp16 else compression.none,
+            backward_passes_per_step=accumulate,
+            op=self._hvd.Average,
         )
+
+    def average(self, tensor: Any) -> Any:
+        return self._hvd.allreduce_(tensor, op=self._hvd.Average, name="average")
 
     def versions(self) -> dict[str, str | None]:
         import horovod

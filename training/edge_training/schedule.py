@@ -24,10 +24,15 @@ class Plan:
         size = self.shard_sizes[rank]
         return size // self.steps + (1 if step < size % self.steps else 0)
 
-    def weight(self, rank: int, step: int) -> float:
-        """What the rank's mean loss counts for, so that the average over ranks is the mean over examples."""
-        total = sum(self.batch(other, step) for other in range(len(self.shard_sizes)))
-        return self.batch(rank, step) * len(self.shard_sizes) / total
+    def weight(self, rank: int, *steps: int) -> float:
+        """What the rank counts for in these steps, so that the average over ranks is the mean over their examples."""
+        brought = [sum(self.batch(other, step) for step in steps) for other in range(len(self.shard_sizes))]
+        return brought[rank] * len(brought) / sum(brought)
+
+    def together(self, step: int, local_steps: int) -> range:
+        """Those that ranks take alone, this one among them, until they average; they always do at an epoch's end."""
+        first = step - step % local_steps
+        return range(first, min(first + local_steps, self.steps))
 
 
 def plan_epoch(shard_sizes: Sequence[int], batch_size: int) -> Plan:
@@ -48,13 +53,14 @@ def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence((seed, epoch, step, rank)).generate_state(1)[0])
 
 
-def learning_rate(base: float, ranks: int, step: int, total_steps: int) -> float:
-    """The rate at a step: base x sqrt(ranks), reached over the first tenth of all steps, then a cosine down to 5 %.
+def learning_rate(base: float, batches: int, step: int, total_steps: int) -> float:
+    """The rate at a step of so many batches: base x sqrt(batches), reached over the first tenth of all steps, then a
+    cosine down to 5 %.
 
     The square root suits Adam, whose step does not grow with the batch (Krizhevsky, arXiv 1404.5997, section 5;
     Malladi et al., arXiv 2205.10287); the slow start follows Goyal et al., arXiv 1706.02677.
     """
-    peak = base * math.sqrt(ranks)
+    peak = base * math.sqrt(batches)
     warm_up = max(1, round(total_steps * WARM_UP_SHARE))
     if step < warm_up:
         return peak * (step + 1) / warm_up

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -23,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edge_training import atomic, bundle, checkpoint, export, lean_torch, schedule, shards, wire
+from edge_training import atomic, averaging, bundle, checkpoint, export, lean_torch, schedule, shards, wire
 from edge_training.communicator import Communicator, connect, host_name
 from edge_training.interval import Interval
 from edge_training.parameters import gradient_bytes, parameter_count, parameter_hash
@@ -34,6 +35,7 @@ from edge_training.task import Examples, Surveying, Task, TaskError, check_task,
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 EVALUATION_BATCH = 256
 SAMPLES = 10
+COMPRESSIONS = ("none", "fp16")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Settings:
 
     `task_digest` is what the source of a user's task must be on every rank. A checkpoint is kept at the end of an epoch
     and every `checkpoint_steps` and `checkpoint_minutes` of a long one (0: not by them), on `checkpoint_copies` devices
-    besides that of rank 0.
+    besides that of rank 0. A step takes `accumulate` batches of each rank before the ranks average their gradients; or
+    each rank takes `local_steps` steps alone, and then they average what they have learned. `compression` is that of
+    gradients on the wire.
     """
 
     job: str
@@ -52,6 +56,9 @@ class Settings:
     batch_size: int = 32
     learning_rate: float = 0.002
     seed: int = 1
+    accumulate: int = 1
+    local_steps: int = 1
+    compression: str = "none"
     data_dir: Path = Path("/var/lib/edge/data")
     models_dir: Path = Path("/var/lib/edge/models")
     checkpoints_dir: Path = Path("/var/lib/edge/checkpoints")
@@ -65,12 +72,29 @@ class Settings:
     def __post_init__(self) -> None:
         if not JOB_NAME.fullmatch(self.job):
             raise TaskError(f"job: {self.job!r}: use lower-case letters, digits, '.', '_' and '-', at most 63")
-        for field in ("epochs", "batch_size", "learning_rate"):
+        for field in ("epochs", "batch_size", "learning_rate", "accumulate", "local_steps"):
             if getattr(self, field) <= 0:
                 raise TaskError(f"{field}: {getattr(self, field)}: must be greater than 0")
         for field in ("checkpoint_copies", "checkpoint_steps", "checkpoint_minutes"):
             if getattr(self, field) < 0:
                 raise TaskError(f"{field}: {getattr(self, field)}: must be 0 or more")
+        if self.compression not in COMPRESSIONS:
+            raise TaskError(f"compression: {self.compression!r}: there are {', '.join(COMPRESSIONS)}")
+        if self.local_steps > 1 and self.compression != "none":
+            raise TaskError(
+                f"compression: {self.compression} with local_steps {self.local_steps}: gradients are compressed, and"
+                " local steps send none; leave one of them at its default"
+            )
+        if self.local_steps in (2, 3):
+            raise TaskError(
+                f"local_steps: {self.local_steps}: parameters and Adam's two moments are averaged, three times the"
+                " bytes of a plain step; give 1, or 4 or more"
+            )
+        if self.local_steps > 1 and self.accumulate > 1:
+            raise TaskError(
+                f"local_steps: {self.local_steps} with accumulate {self.accumulate}: both make ranks talk less often;"
+                " leave one of them at 1"
+            )
 
     @property
     def folder(self) -> Path:
@@ -84,8 +108,8 @@ class Settings:
 
     def learning(self) -> dict[str, Any]:
         """What decides how the model learns; a checkpoint is good only for the same."""
-        fields = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed")
-        return {name: getattr(self, name) for name in fields}
+        learned = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed")
+        return {name: getattr(self, name) for name in (*learned, "accumulate", "local_steps", "compression")}
 
 
 @dataclass(frozen=True)
@@ -169,8 +193,7 @@ def run(settings: Settings, communicator: Communicator, stop: threading.Event | 
             ranks=communicator.size,
             hosts=hosts,
             parameters=parameter_count(rank.model),
-            allreduce_bytes=gradient_bytes(rank.model),
-            wire_bytes_per_step=wire.ring_bytes(gradient_bytes(rank.model), communicator.size),
+            **wire_bytes(settings, rank),
             steps_per_epoch=rank.plan.steps,
             examples=sum(rank.plan.shard_sizes),
             examples_by_rank=rank.plan.shard_sizes,
@@ -203,7 +226,7 @@ def run(settings: Settings, communicator: Communicator, stop: threading.Event | 
             "parameters": parameter_count(rank.model),
             "parameter_hashes": sorted(set(hashes)),
             "parameter_hash_by_rank": hashes,
-            **wire_report(rank, epochs),
+            **wire_report(settings, rank, epochs),
             **straggler_report(rank, hosts, epochs),
             "peak_memory_bytes_by_rank": communicator.gather(peak_memory_bytes()),
             "versions": {
@@ -231,7 +254,7 @@ def prepare(settings: Settings, communicator: Communicator, stop: threading.Even
     rank, size = communicator.rank, communicator.size
     train_part, _file = shards.local_shard(task, "train", rank, size, settings.data_dir, digest or "")
     held_out_part, _file = shards.local_shard(task, "held-out", rank, size, settings.data_dir, digest or "")
-    plan = schedule.plan_epoch(communicator.gather(len(train_part)), settings.batch_size)
+    plan = schedule.plan_epoch(communicator.gather(len(train_part)), settings.batch_size * settings.accumulate)
 
     torch.manual_seed(settings.seed)
     model = task.model()
@@ -242,6 +265,8 @@ def prepare(settings: Settings, communicator: Communicator, stop: threading.Even
         model.load_state_dict(begun.model)
         optimizer.load_state_dict(begun.optimizer)
     communicator.share_start(model, optimizer)
+    if settings.local_steps == 1:
+        optimizer = communicator.distributed(model, optimizer, settings.accumulate, settings.compression == "fp16")
     return Rank(
         communicator=communicator,
         task=task,
@@ -251,7 +276,7 @@ def prepare(settings: Settings, communicator: Communicator, stop: threading.Even
         held_out=held_out_part,
         plan=plan,
         model=model,
-        optimizer=communicator.distributed(model, optimizer),
+        optimizer=optimizer,
         hosts=hosts,
         begun=begun,
         begun_from=begun_from,
@@ -339,28 +364,33 @@ def train(settings: Settings, rank: Rank, report: Report) -> tuple[list[dict[str
 def train_epoch(settings: Settings, rank: Rank, stand: Stand, report: Report, pace: Pace, interval: Interval) -> Epoch:
     """What is left of an epoch for this rank, in step with all others; a long one is told of while it goes on.
 
-    `stand` goes along. If the training is to stop, or the ring is broken, it is left on the disk.
+    `stand` goes along. If the training is to stop, or the ring is broken, it is left on the disk: after a step that all
+    ranks are in one state after.
     """
     rank.model.train()
     plan, before = rank.plan, replace(stand)
     sent_before = wire.bytes_sent(rank.interface) if rank.interface else None
-    seen, computing, started = 0, 0.0, time.perf_counter()
+    seen, computing, due, started = 0, 0.0, False, time.perf_counter()
     chosen = schedule.batches(plan, rank.communicator.rank, settings.seed, stand.epoch)
     try:
         for step in range(stand.step, plan.steps):
-            loss, seconds = train_step(settings, rank, stand.epoch, step, chosen[step])
+            loss_sum, seconds = train_step(settings, rank, stand.epoch, step, chosen[step])
             computing += seconds
             seen += len(chosen[step])
-            stand.step, stand.loss_sum = step + 1, stand.loss_sum + loss * len(chosen[step])
+            stand.step, stand.loss_sum = step + 1, stand.loss_sum + loss_sum
             stand.examples = before.examples + seen
-            if rank.stop.is_set():
+            as_one = step == plan.together(step, settings.local_steps)[-1]
+            if as_one and rank.stop.is_set():
                 raise StoppedError(f"stopped in epoch {stand.epoch + 1} after step {stand.step} of {plan.steps}")
-            if stand.step < plan.steps and interval.due():
+            if stand.step < plan.steps:
+                due = interval.due() or due
+            if due and as_one and stand.step < plan.steps:
                 parts = rank.communicator.gather((stand.loss_sum - before.loss_sum, seen))
                 loss_sum = before.loss_sum + sum(part for part, _count in parts)
                 examples = before.examples + sum(count for _part, count in parts)
                 keep(settings, rank, replace(stand, loss_sum=loss_sum, examples=examples))
                 interval.restart()
+                due = False
             if pace.due() and stand.step < plan.steps:
                 told = pace.tell(stand.epoch * plan.steps + stand.step)
                 report(
@@ -376,7 +406,8 @@ def train_epoch(settings: Settings, rank: Rank, stand: Stand, report: Report, pa
                     eta_seconds=told["eta_seconds"],
                 )
     except Exception as error:
-        if cause(error) in ("ring", "stop"):
+        # A broken ring is noticed where ranks average: after local steps each is in a state of its own.
+        if cause(error) == "stop" or (cause(error) == "ring" and settings.local_steps == 1):
             leave(settings, rank, stand)
         raise
     sent = wire.bytes_sent(rank.interface) - sent_before if rank.interface and sent_before is not None else None
@@ -387,27 +418,37 @@ def train_epoch(settings: Settings, rank: Rank, stand: Stand, report: Report, pa
 def train_step(
     settings: Settings, rank: Rank, epoch: int, step: int, chosen: npt.NDArray[np.int64]
 ) -> tuple[float, float]:
-    """One step; the mean loss of this rank's examples, and the seconds that it computed."""
-    number, plan = rank.communicator.rank, rank.plan
+    """One step; the summed loss of this rank's examples, and the seconds that it computed."""
+    number, plan, together = rank.communicator.rank, rank.plan, rank.plan.together(step, settings.local_steps)
+    # Of its own step; in local ones it counts when they are averaged.
+    weight = plan.weight(number, step) if settings.local_steps == 1 else 1.0
     for group in rank.optimizer.param_groups:
         group["lr"] = schedule.learning_rate(
             settings.learning_rate,
-            rank.communicator.size,
+            rank.communicator.size * settings.accumulate,
             epoch * plan.steps + step,
             settings.epochs * plan.steps,
         )
     started = time.perf_counter()
     torch.manual_seed(schedule.step_seed(settings.seed, epoch, step, number))
     rank.optimizer.zero_grad()
-    if len(chosen):
-        inputs, targets = rank.train.batch(chosen)
-    else:  # this rank's shard is spent; its gradients of zero keep the ring complete
-        inputs, targets = rank.task.example_input(), torch.zeros(1, dtype=torch.int64)
-    loss = rank.task.loss(rank.model(inputs), targets)
-    (loss * plan.weight(number, step)).backward()
+    loss_sum = 0.0
+    # As many times on every rank, for Horovod counts them: with the last one a gradient goes on its way.
+    for batch in np.array_split(chosen, settings.accumulate):
+        if len(batch):
+            inputs, targets = rank.train.batch(batch)
+        else:  # this rank's shard is spent; its gradients of zero keep the ring complete
+            inputs, targets = rank.task.example_input(), torch.zeros(1, dtype=torch.int64)
+        loss = rank.task.loss(rank.model(inputs), targets)
+        (loss * (weight * len(batch) / max(len(chosen), 1))).backward()
+        loss_sum += float(loss.detach()) * len(batch)
     seconds = time.perf_counter() - started
+    if settings.local_steps > 1:
+        averaging.complete(rank.model)
     rank.optimizer.step()
-    return float(loss.detach()), seconds
+    if settings.local_steps > 1 and step == together[-1]:
+        averaging.average(rank.communicator, rank.model, rank.optimizer, plan.weight(number, *together))
+    return loss_sum, seconds
 
 
 def keep(settings: Settings, rank: Rank, stand: Stand) -> None:
@@ -458,7 +499,7 @@ def evaluate(rank: Rank) -> tuple[dict[str, float], int]:
     return {name: sum(part.get(name, 0.0) for _count, part in parts) / total for name in sorted(names)}, total
 
 
-def wire_report(rank: Rank, epochs: Sequence[Sequence[Epoch]]) -> dict[str, Any]:
+def wire_report(settings: Settings, rank: Rank, epochs: Sequence[Sequence[Epoch]]) -> dict[str, Any]:
     """Bytes that a rank sends per step: by the ring's formula, and as the kernel counted them on its interface.
 
     The count takes in headers, acknowledgements, Horovod's own coordination and whatever else used the interface.
@@ -469,10 +510,23 @@ def wire_report(rank: Rank, epochs: Sequence[Sequence[Epoch]]) -> dict[str, Any]
     measured = None
     if counts and len(counts) == len(sent) and len(set(rank.hosts)) == len(rank.hosts):
         measured = round(sum(counts) / max(1, sum(one.steps for epoch in epochs for one in epoch)))
+    return {**wire_bytes(settings, rank), "wire_bytes_per_step_measured": measured}
+
+
+def wire_bytes(settings: Settings, rank: Rank) -> dict[str, int]:
+    """What one allreduce takes, and what a rank sends for it, by the ring's formula, in a mean step and in an epoch."""
+    if settings.local_steps > 1:
+        allreduce_bytes = averaging.average_bytes(rank.model)
+    elif settings.compression == "fp16":
+        allreduce_bytes = 2 * parameter_count(rank.model)
+    else:
+        allreduce_bytes = gradient_bytes(rank.model)
+    averagings = math.ceil(rank.plan.steps / settings.local_steps)
+    per_epoch = wire.ring_bytes(allreduce_bytes * averagings, rank.communicator.size)
     return {
-        "allreduce_bytes": gradient_bytes(rank.model),
-        "wire_bytes_per_step": wire.ring_bytes(gradient_bytes(rank.model), rank.communicator.size),
-        "wire_bytes_per_step_measured": measured,
+        "allreduce_bytes": allreduce_bytes,
+        "wire_bytes_per_step": round(per_epoch / rank.plan.steps),
+        "wire_bytes_per_epoch": per_epoch,
     }
 
 
@@ -559,6 +613,13 @@ def parse(arguments: Sequence[str]) -> Settings:
     parser.add_argument("--batch-size", type=int, default=default.batch_size, help="examples per rank and step")
     parser.add_argument("--learning-rate", type=float, default=default.learning_rate, help="of one rank")
     parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument(
+        "--accumulate", type=int, default=default.accumulate, help="batches of each rank that a step takes"
+    )
+    parser.add_argument(
+        "--local-steps", type=int, default=default.local_steps, help="steps of each rank alone before all average"
+    )
+    parser.add_argument("--compression", default=default.compression, help=f"of gradients: {', '.join(COMPRESSIONS)}")
     parser.add_argument("--data-dir", type=Path, default=default.data_dir)
     parser.add_argument("--models-dir", type=Path, default=default.models_dir)
     parser.add_argument("--checkpoints-dir", type=Path, default=default.checkpoints_dir)

@@ -201,3 +201,29 @@ def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path, name: str)
         assert one["training_worker_task"] == {}
     assert one["train_packages"] == (["dataset-fashion-mnist"] if name == "fashion_mnist" else [])
     assert one["train_data_dirs"] == (["/usr/share/datasets/fashion-mnist"] if name == "fashion_mnist" else [])
+
+
+@pytest.mark.parametrize(
+    ("given", "renamed"),
+    [
+        ("train_accumulate=1", False),
+        ("train_accumulate=4", True),
+        ("train_local_steps=8", True),
+        ("train_compression=fp16", True),
+    ],
+)
+def test_what_spares_bytes_on_the_wire_makes_another_job(tmp_path: Path, given: str, renamed: bool) -> None:
+    """Where it is asked for: all others keep their names."""
+    variables = yaml.safe_load(ATTEMPT.read_text())[1]["vars"]
+    images = {"worker": {"digest": "sha256:0"}}
+    told = {"recipe": "{{ train_recipe }}"}
+    known = {"release_images": images, "train_workers": [], "train_source": {}, "told": told}
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": {**variables, **known}}
+    play["tasks"] = [{"ansible.builtin.copy": {"content": "{{ told | to_json }}", "dest": str(tmp_path / "told")}}]
+    (tmp_path / "site.yml").write_text(json.dumps([play]))
+    done = ansible_playbook(tmp_path / "site.yml", "-e", given, stderr=subprocess.STDOUT, **inventory_of(tmp_path))
+    print(done.stdout)
+    assert done.returncode == 0
+    recipe = json.loads((tmp_path / "told").read_text())["recipe"]
+    assert recipe[:2] == ["sha256:0", []]
+    assert (recipe[2] != [12, 32, 0.002, 1]) is renamed

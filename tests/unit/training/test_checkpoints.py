@@ -77,7 +77,7 @@ class Interrupted(Alone):
     def __init__(self, steps: int, then: Callable[[], None]) -> None:
         self.steps, self.then = steps, then
 
-    def distributed(self, model: Any, optimizer: Any) -> Any:
+    def distributed(self, model: Any, optimizer: Any, *_how: Any) -> Any:
         def count(*_: Any) -> None:
             self.steps -= 1
             if self.steps < 0:

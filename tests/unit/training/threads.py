@@ -51,15 +51,20 @@ class Thread(Alone):
         model.load_state_dict({name: one.clone() for name, one in self.broadcast(model.state_dict()).items()})
         self.barrier.wait()
 
-    def distributed(self, model: Any, optimizer: Any) -> Any:
+    def distributed(self, model: Any, optimizer: Any, accumulate: int, fp16: bool) -> Any:
         parameters = list(model.parameters())
 
         def average(*_: Any) -> None:
-            everyone = self.gather([one.grad for one in parameters])
-            means = [torch.stack(grads).mean(0) for grads in zip(*everyone, strict=True)]
+            everyone = self.gather([one.grad.half() if fp16 else one.grad for one in parameters])
+            means = [(sum(grads[1:], grads[0]) / self.size).float() for grads in zip(*everyone, strict=True)]
             self.barrier.wait()
             for one, mean in zip(parameters, means, strict=True):
                 one.grad = mean
 
         optimizer.register_step_pre_hook(average)
         return optimizer
+
+    def average(self, tensor: Any) -> Any:
+        mean = torch.stack(self.gather(tensor)).mean(0)
+        self.barrier.wait()
+        return mean

@@ -27,6 +27,9 @@ def params(**changes: Any) -> dict[str, Any]:
         "batch_size": 32,
         "learning_rate": 0.002,
         "seed": 1,
+        "accumulate": 1,
+        "local_steps": 1,
+        "compression": "none",
         "image_digest": None,
         "timeout_seconds": 60,
         "unfit": "refuse",
@@ -85,6 +88,10 @@ def test_a_sound_job_has_no_findings() -> None:
         ({"unreachable": ["nuc-01", "nuc-02", "nuc-03"]}, "unreachable: no worker is left"),
         ({"checkpoint_copies": -1}, "checkpoint_copies: -1: must be 0 or more"),
         ({"disk_mib": 0}, "disk_mib: 0: must be greater than 0"),
+        ({"accumulate": 0}, "accumulate: 0: must be greater than 0"),
+        ({"local_steps": 8, "compression": "fp16"}, "compression: fp16 with local_steps 8: gradients are compressed"),
+        ({"local_steps": 2}, "local_steps: 2: parameters and Adam's two moments are averaged"),
+        ({"local_steps": 8, "accumulate": 4}, "local_steps: 8 with accumulate 4: both make ranks talk less often"),
         ({"workers": [WORKERS[0], WORKERS[0]]}, "address 10.10.0.1 is given 2 times"),
         ({"subnet": "10.20.0.0/24"}, "nuc-03: address 10.10.0.3 is not in 10.20.0.0/24"),
         ({"workers": [{"name": "x", "address": "nuc", "slots": 1}]}, "x: address 'nuc' is not an IPv4 address"),
@@ -198,6 +205,15 @@ def test_a_spec_differs_by_named_fields() -> None:
     assert difference[0] == "epochs (recorded 12, now 3)"
     assert difference[1].startswith("workers (recorded")
     assert horovod_job.spec_hash(recorded) == horovod_job.spec_hash(horovod_job.spec_of(params()))
+
+
+def test_what_spares_bytes_makes_another_job_and_is_not_asked_of_an_image_that_does_not_know_it() -> None:
+    before = {field: params()[field] for field in horovod_job.SPEC_FIELDS}
+    assert horovod_job.spec_difference(before, horovod_job.spec_of(params())) == []
+    assert not [word for word in horovod_job.mpirun_command(params()) if word.startswith("--accumulate")]
+    sparing = params(accumulate=4)
+    assert horovod_job.spec_difference(before, horovod_job.spec_of(sparing)) == ["accumulate (recorded 1, now 4)"]
+    assert "--accumulate 4" in " ".join(horovod_job.mpirun_command(sparing))
 
 
 # -- What went wrong ----------------------------------------------------------------------------
