@@ -55,12 +55,14 @@ def create_app(settings: Settings) -> FastAPI:
     access = Access(store, Accounts(settings.users_file), settings.token_file, settings.session_seconds)
     rack, trainings = Rack(store), Trainings(store)
     watch = Watch(store, rack, settings)
-    jobs = Jobs(
-        store,
-        settings,
-        told=lambda change, line: take_line(change, line, trainings),
-        ended=lambda action: watch.take() if action == "status" else None,
-    )
+
+    def ended(action: str) -> None:
+        if action == "status":
+            watch.take()
+        elif action == "power":
+            watch.ask_now()
+
+    jobs = Jobs(store, settings, told=lambda change, line: take_line(change, line, trainings), ended=ended)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
