@@ -127,6 +127,12 @@ class Dashboard:
         """What the next status will find; in rows_after.json, after power was switched."""
         (self.project / name).write_text(json.dumps(rows))
 
+    def release(self, report: dict[str, Any]) -> None:
+        """What edge.rack.release tells, as it writes it: another file takes the name."""
+        new = self.project / "report/release.new"
+        new.write_text(json.dumps(report))
+        new.rename(self.project / "report/release.json")
+
     def users(self, passwords: dict[str, str]) -> None:
         # The least that bcrypt takes: tests sign in often.
         accounts = [
