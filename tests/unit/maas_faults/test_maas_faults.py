@@ -202,6 +202,7 @@ def test_a_controller_that_says_neither_on_nor_off_is_quoted(
 ) -> None:
     (system_id,) = rack.add("nuc-1", **bmc.parameters())
     run_module(maas_machine, state="allocated", hostname="nuc-1")
+    rack.settle()
     bmc.says_nothing = True
     assert run_module(maas_machine_info, hostname=["nuc-1"], power=True)["machines"][0]["power_state"] == "unknown"
     failed = run_module(maas_machine, state="poweredon", hostname="nuc-1", wait_timeout_seconds=60)

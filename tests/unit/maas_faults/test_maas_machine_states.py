@@ -126,6 +126,7 @@ def test_who_shuts_down_goes_off_by_itself_and_who_does_not_is_switched_off(
 ) -> None:
     (system_id,) = rack.add("nuc-1", **bmc.parameters())
     run_module(maas_machine, state="allocated", hostname="nuc-1")
+    rack.settle()
     run_module(maas_machine, state="poweredon", hostname="nuc-1")
 
     predicted = run_module(maas_machine, check=True, state="poweredoff", hostname="nuc-1", poweroff_after_seconds=60)
