@@ -100,6 +100,7 @@ class Power:
         self._require_webhook()
         uri = self.machine.power_parameters[f"power_{target}_uri"]
         problem: PowerError | None = None
+        state = "unknown"
         told = False
         for pause in self.settings.power_waits:
             try:
@@ -107,15 +108,15 @@ class Power:
                     await self._request("POST", uri)
                     told = True
                 await asyncio.sleep(pause)
-                if await self.query() == target:
+                state = await self.query()
+                if state == target:
                     return target
                 problem = None
             except PowerError as error:
                 problem = error
                 await asyncio.sleep(pause)
-        other = "off" if target == "on" else "on"
         raise problem or PowerError(
-            f"Failed to power {self.machine.system_id}. BMC never transitioned from {other} to {target}."
+            f"Failed to power {self.machine.system_id}. BMC never transitioned from {state} to {target}."
         )
 
     async def cycle(self) -> str:

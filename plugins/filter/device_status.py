@@ -39,6 +39,7 @@ _value:
   description:
     - One mapping for each device. C(outcome) is C(ok), C(corrective) (drift was put back), C(changed) (a change that
       was asked for), C(waiting), C(failed), C(refused), C(interrupted), C(never) or C(silent) (it did not answer).
+    - C(power) is what MAAS saw last, out of C(on), C(off), C(unknown) and C(error).
     - C(own_release) says that its group or itself has an C(edge_release) that is not the site's; C(held) that a release
       goes out in C(waves) and the device's C(wave) is not open yet.
   type: list
@@ -69,6 +70,7 @@ def _row(device: str, about: t.Mapping[str, t.Any], site: t.Any) -> t.Dict[str, 
         "device": device,
         "address": about.get("ansible_host", ""),
         "maas_status": about.get("maas_status", ""),
+        "power": about.get("maas_power_state") or "",
         "pinned": release.get("name", ""),
         "own_release": bool(site) and release != site,
         "wave": place["wave"],

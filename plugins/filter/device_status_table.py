@@ -69,6 +69,7 @@ def _cells(row: t.Mapping[str, t.Any]) -> t.Tuple[str, ...]:
 
 def _remarks(row: t.Mapping[str, t.Any]) -> str:
     remarks = [row["fault"]] if row["fault"] else []
+    remarks += ["power %s" % row["power"]] if row.get("power") in ("off", "error") else []
     remarks += ["offline: %s" % row["offline"]] if row["offline"] else []
     remarks += ["release of its own"] if row["own_release"] else []
     remarks += ["waits for wave %d of %d" % (row["wave"], row["waves"])] if row["held"] else []

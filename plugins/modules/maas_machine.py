@@ -43,7 +43,8 @@ options:
       - V(locked) is deployed and cannot be changed until it is V(unlocked).
       - V(rescue) runs the rescue environment, V(rescue_exited) does not (any more) and is as it was before.
       - V(poweredon), V(poweredoff) and V(powercycled) (off where it is on, then on) by asking the machine's power
-        now. MAAS switches on only what is allocated or deployed.
+        now. MAAS switches on only what is allocated or deployed. Off is a cut of the power; what shuts down first is
+        waited for with O(poweroff_after_seconds).
       - V(absent) is not in MAAS.
     type: str
     choices:
@@ -251,6 +252,13 @@ options:
       - Whether O(state=broken) may mark a machine broken that is deployed, by which it is released.
     type: bool
     default: false
+  poweroff_after_seconds:
+    description:
+      - With O(state=poweredoff) and O(state=powercycled), how long a machine that was told to shut down has to go off
+        by itself. Its power is asked for all the while; who is on after that is switched off by MAAS.
+      - V(0) switches off at once. O(wait_timeout_seconds) begins afterwards.
+    type: int
+    default: 0
   comment:
     description: Why, for MAAS's event log, and for O(state=broken) as its description.
     type: str
@@ -345,6 +353,14 @@ EXAMPLES = r"""
   edge.rack.maas_machine:
     state: powercycled
     hostname: nuc-001
+
+- name: Devices that are shutting down go off by themselves, or are switched off after two minutes
+  edge.rack.maas_machine:
+    state: poweredoff
+    machines:
+      - hostname: nuc-001
+      - hostname: nuc-002
+    poweroff_after_seconds: 120
 
 - name: A device is given back, its disks erased
   edge.rack.maas_machine:
@@ -455,7 +471,7 @@ from ansible_collections.edge.rack.plugins.module_utils.maas import (
 from ansible_collections.edge.rack.plugins.module_utils.maas_machines.plan import Plan, Planner
 from ansible_collections.edge.rack.plugins.module_utils.maas_machines.power import parameters_to_show
 from ansible_collections.edge.rack.plugins.module_utils.maas_machines.report import failure_report
-from ansible_collections.edge.rack.plugins.module_utils.maas_machines.run import Runner
+from ansible_collections.edge.rack.plugins.module_utils.maas_machines.run import Runner, await_shutdown
 from ansible_collections.edge.rack.plugins.module_utils.maas_machines.show import visible_change, visible_diff
 from ansible_collections.edge.rack.plugins.module_utils.maas_machines.steps import STATES
 from ansible_collections.edge.rack.plugins.module_utils.maas_machines.wishes import SELECTORS
@@ -477,6 +493,8 @@ def work(module: AnsibleModule, client: MaasClient) -> t.Dict[str, t.Any]:
         "changes": [visible_change(plan) for plan in changing],
         "diff": [visible_diff(plan) for plan in changing],
     }  # type: t.Dict[str, t.Any]
+    if not module.check_mode:
+        await_shutdown(client, plans, Rounds(module.params["poweroff_after_seconds"]))
     runner = Runner(module, client, planner, plans, Rounds(module.params["wait_timeout_seconds"]))
     if not module.check_mode:
         runner.run()
@@ -568,6 +586,7 @@ def argument_spec() -> t.Dict[str, t.Any]:
         erase={"type": "bool", "default": False},
         leave_out_refused={"type": "bool", "default": False},
         force={"type": "bool", "default": False},
+        poweroff_after_seconds={"type": "int", "default": 0},
         comment={"type": "str"},
         wait={"type": "bool", "default": True},
         wait_timeout_seconds={"type": "int", "default": 1800},
@@ -578,6 +597,11 @@ def argument_spec() -> t.Dict[str, t.Any]:
 def check_options(module: AnsibleModule) -> None:
     """What the argument spec cannot say."""
     constraints, at_once = module.params["constraints"], module.params["at_once"]
+    if module.params["poweroff_after_seconds"] < 0:
+        module.fail_json(
+            msg="`poweroff_after_seconds` is %d: give 0 to switch off at once, or more."
+            % module.params["poweroff_after_seconds"]
+        )
     if constraints is not None and module.params["state"] != "deployed":
         module.fail_json(
             msg="`constraints` choose machines for `state: deployed` only: name the machines for `state: %s`."

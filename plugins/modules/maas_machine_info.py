@@ -56,6 +56,12 @@ options:
     description: Whether RV(machines_full) is returned, the machines as MAAS describes them, about 16 KB each.
     type: bool
     default: false
+  power:
+    description:
+      - Whether each machine's power is asked for now, over its BMC, in place of what MAAS saw some minutes ago. One
+        request for each machine, which MAAS may take half a minute for where a BMC does not answer.
+    type: bool
+    default: false
   ssh_host_keys:
     description:
       - Whether each deployed machine has C(ssh_host_keys), the public keys which its installed system reported to MAAS
@@ -150,9 +156,15 @@ machines:
       type: str
       sample: ga-22.04
     power_state:
-      description: Power state at MAAS's last look.
+      description:
+        - Power state at MAAS's last look, or now with O(power=true), out of V(on), V(off), V(unknown) and V(error).
+        - V(unknown) is what MAAS cannot ask, such as the power type V(manual), or what it does not understand.
       type: str
       sample: "on"
+    power_fault:
+      description: Why MAAS could not ask for its power, empty if it could; with O(power=true).
+      type: str
+      sample: "Failed to query node's BMC: Failed talking to node's BMC: All connection attempts failed"
     power_type:
       description: How MAAS switches it.
       type: str
@@ -263,6 +275,7 @@ from ansible_collections.edge.rack.plugins.module_utils.maas import (
     run_with_client,
     status_filter,
 )
+from ansible_collections.edge.rack.plugins.module_utils.maas_machines import power
 from ansible_collections.edge.rack.plugins.module_utils.maas_machines.host_keys import await_host_keys
 
 # Our name of a filter -> the region's.
@@ -284,6 +297,11 @@ def work(module: AnsibleModule, client: MaasClient) -> t.Dict[str, t.Any]:
         filters["status"] = [status_filter(status) for status in filters["status"]]
     rows = sorted(client.read_machines(**filters), key=lambda row: row["hostname"])
     result = {"changed": False, "machines": [machine_summary(row) for row in rows]}  # type: t.Dict[str, t.Any]
+    if module.params["power"]:
+        reasons = power.ask(client, rows)
+        result["machines"] = [
+            {**machine_summary(row), "power_fault": reasons.get(row["system_id"], "")} for row in rows
+        ]
     if module.params["ssh_host_keys"]:
         found = await_host_keys(client, rows, Rounds(module.params["ssh_host_keys_wait_seconds"]))
         for machine in result["machines"]:
@@ -303,6 +321,7 @@ def main() -> None:
         argument_spec={
             **{name: {"type": "list", "elements": "str"} for name in FILTERS},
             "full": {"type": "bool", "default": False},
+            "power": {"type": "bool", "default": False},
             "ssh_host_keys": {"type": "bool", "default": False, "no_log": False},
             "ssh_host_keys_wait_seconds": {"type": "int", "default": 0, "no_log": False},
             **connection_argument_spec(),

@@ -256,12 +256,11 @@ class Planner:
                 )
             else:
                 asked.append(plan)
-        answers = self.client.call_each([("Machine.query_power_state", {"system_id": p.system_id}) for p in asked])
-        for plan, answer in zip(asked, answers, strict=True):
+        reasons = power.ask(self.client, [t.cast(Machine, plan.row) for plan in asked])
+        for plan in asked:
             row = t.cast(Machine, plan.row)
-            row["power_state"] = "error" if isinstance(answer, MaasError) else answer["state"]
-            if row["power_state"] == "error":
-                why = " (%s)" % answer.answer if isinstance(answer, MaasError) else ""
+            if plan.system_id in reasons:
+                why = " (%s)" % reasons[plan.system_id] if reasons[plan.system_id] else ""
                 self._refuse(
                     plan,
                     "MAAS cannot ask for its power%s: check `power_type`, `power_parameters` and its BMC." % why,

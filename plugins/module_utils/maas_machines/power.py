@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.edge.rack.plugins.module_utils.maas import Machine
+from ansible_collections.edge.rack.plugins.module_utils.maas import MaasClient, MaasError, Machine
 
 HIDDEN = "(hidden)"
 
@@ -73,6 +73,25 @@ def what_is_wrong(options: t.Dict[str, t.Any], row: t.Optional[Machine]) -> t.It
     missing = [name for name, needed in known.items() if needed and given.get(name, "" if not held else None) == ""]
     if missing:
         yield "the power type %s needs %s in `power_parameters`." % (kind, ", ".join(missing))
+
+
+def ask(client: MaasClient, rows: t.List[Machine]) -> t.Dict[str, str]:
+    """Ask for the power of each now and write it into its row; by system id why MAAS could not ask.
+
+    MAAS answers that with 200 and the state `error`; the reason is in its events alone.
+    """
+    reasons = {}  # type: t.Dict[str, str]
+    answers = client.call_each([("Machine.query_power_state", {"system_id": row["system_id"]}) for row in rows])
+    for row, answer in zip(rows, answers, strict=True):
+        row["power_state"] = "error" if isinstance(answer, MaasError) else answer["state"]
+        if isinstance(answer, MaasError):
+            reasons[row["system_id"]] = answer.answer
+    failed = [row for row in rows if row["power_state"] == "error" and row["system_id"] not in reasons]
+    asked = [("Events.query", {"id": row["system_id"], "level": "WARNING", "limit": 1}) for row in failed]
+    for row, answer in zip(failed, client.call_each(asked), strict=True):
+        events = [] if isinstance(answer, MaasError) else answer.get("events") or []
+        reasons[row["system_id"]] = ": ".join(str(e[k]) for e in events for k in ("type", "description") if e.get(k))
+    return reasons
 
 
 def same_value(old: t.Any, new: t.Any) -> bool:

@@ -26,6 +26,7 @@ from ansible_collections.edge.rack.plugins.module_utils.maas_machines.steps impo
     COMMISSION,
     DELETE,
     DEPLOY,
+    POWER_OFF,
     RELEASE,
     Step,
     what_to_do,
@@ -48,6 +49,23 @@ _WITH_COMMENT = (
     "Machine.power_on",
     "Machine.power_off",
 )
+
+
+def await_shutdown(client: MaasClient, plans: t.List[Plan], rounds: Rounds) -> None:
+    """Machines that are to be switched off may go off by themselves, and are asked until they have or the time is over.
+
+    A row says what MAAS saw last, some minutes ago; so each machine's power is asked for.
+    """
+    waiting = [plan for plan in plans if POWER_OFF in plan.steps]
+    for _left in rounds if waiting else ():
+        answers = client.call_each([("Machine.query_power_state", {"system_id": p.system_id}) for p in waiting])
+        for plan, answer in zip(waiting, answers, strict=True):
+            # What cannot be asked is no news here: it is switched off, and that succeeds or tells why not.
+            if not isinstance(answer, MaasError):
+                t.cast(Machine, plan.row)["power_state"] = answer["state"]
+        waiting = [plan for plan in waiting if not POWER_OFF.is_done(t.cast(Machine, plan.row))]
+        if not waiting:
+            return
 
 
 class Runner:

@@ -50,6 +50,8 @@ def visible_diff(plan: Plan) -> t.Dict[str, t.Any]:
         if step.operation:
             before.update({name: summary.get(name) for name in step.leaves})
             after.update(step.leaves)
+    if plan.actions == ["power_off", "power_on"]:
+        after["power_state"] = "off, then on"
     if plan.actions and plan.actions[-1] == "deploy":
         before["image"] = image_name(row) if row else ""
         after["image"] = plan.wish.options["image"] or "(default)"

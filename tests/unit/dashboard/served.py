@@ -50,7 +50,18 @@ SAYS = """
     - ansible.builtin.fail: {msg: no such thing}
       when: (task | default('')) == 'broken'
 """
-PLAYBOOKS = {"status": STATUS, "release": WAITS, "retire": WAITS, "train": SAYS, "converge_now": SAYS, "doctor": SAYS}
+# As MAAS's: the next status finds the device as it was switched.
+SWITCHES = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.debug: {msg: "{{ device }} {{ power }} {{ power_force }}"}
+    - ansible.builtin.copy: {src: "{{ playbook_dir }}/rows_after.json", dest: "{{ playbook_dir }}/rows.json"}
+"""
+PLAYBOOKS = {
+    **{"status": STATUS, "release": WAITS, "retire": WAITS, "power": SWITCHES},
+    **dict.fromkeys(("train", "converge_now", "doctor"), SAYS),
+}
 
 
 def row(device: str, **fields: Any) -> dict[str, Any]:
@@ -112,9 +123,15 @@ class Dashboard:
         self.log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def rows(self, rows: list[dict[str, Any]]) -> None:
-        """What the next status will find."""
-        (self.project / "rows.json").write_text(json.dumps(rows))
+    def rows(self, rows: list[dict[str, Any]], name: str = "rows.json") -> None:
+        """What the next status will find; in rows_after.json, after power was switched."""
+        (self.project / name).write_text(json.dumps(rows))
+
+    def release(self, report: dict[str, Any]) -> None:
+        """What edge.rack.release tells, as it writes it: another file takes the name."""
+        new = self.project / "report/release.new"
+        new.write_text(json.dumps(report))
+        new.rename(self.project / "report/release.json")
 
     def users(self, passwords: dict[str, str]) -> None:
         # The least that bcrypt takes: tests sign in often.

@@ -89,6 +89,7 @@ def test_another_release_or_a_rollback_waits_for_the_one_that_runs(begun: Dashbo
         ({"action": "release", "name": "../hunter2"}, "name"),
         ({"action": "release", "name": "1", "tags": {"evil": "hunter2"}}, "tags"),
         ({"action": "retire", "device": "--hunter2"}, "device"),
+        ({"action": "power", "device": "nuc-001", "power": "hunter2"}, "power"),
         ({"action": "converge_now", "devices": ["nuc-001", "all:!hunter2"]}, "devices"),
         ("hunter2", "body"),
     ],
@@ -219,6 +220,23 @@ def test_the_status_button_reads_the_report_at_once(begun: Dashboard) -> None:
     begun.rows([row("nuc-002"), row("nuc-003")])
     olga.ended(olga.job(action="status")["id"])
     until(lambda: [one["device"] for one in olga.asked("GET", "/api/rack")["devices"]] == ["nuc-002", "nuc-003"])
+
+
+def test_after_power_was_switched_the_rack_is_asked_at_once(begun: Dashboard) -> None:
+    olga = begun.signed_in()
+    until(lambda: olga.asked("GET", "/api/rack")["watch"]["asked"], "the status")
+    begun.rows([row("nuc-001", power="off", outcome="silent", fault="no route"), row("nuc-002")], "rows_after.json")
+    job = olga.job(action="power", device="nuc-001", power="off")
+    assert job["parameters"] == {"device": "nuc-001", "power": "off"}
+    assert olga.ended(job["id"])["state"] == "succeeded"
+    assert "nuc-001 off False" in olga.said(job["id"])
+
+    def off() -> bool:
+        (one,) = (one for one in olga.asked("GET", "/api/rack")["devices"] if one["device"] == "nuc-001")
+        return (one["power"], one["state"]) == ("off", "away")
+
+    until(off, "the device that is off")
+    assert olga.job(422, action="power", device="nuc-017", power="on")["title"] == "No such device"
 
 
 def test_a_rack_that_cannot_be_asked_is_said_with_the_reason_and_what_was_known_stays(own: Dashboard) -> None:

@@ -120,6 +120,66 @@ def test_a_button_asks_first_and_then_a_job_runs_before_everybodys_eyes(
     assert page.locator("#output").inner_text().count("PLAY RECAP") == 1
 
 
+def test_a_tile_has_its_power_and_a_button_switches_it(browser: Browser, own: Dashboard) -> None:
+    states = ("on", "off", "unknown", "error", "")
+    rows = [row(f"nuc-{number:03}", power=power) for number, power in enumerate(states, 1)]
+    own.rows(rows)
+    own.rows([row("nuc-001", power="off", outcome="silent"), *rows[1:]], "rows_after.json")
+    own.begin()
+    olga = own.signed_in()
+    until(lambda: olga.asked("GET", "/api/rack")["watch"]["asked"], "the status")
+    page = opened(browser, own, viewport={"width": 390, "height": 844})
+    shown = page.locator(".tile").evaluate_all("all => all.map(one => one.querySelector('.power')?.textContent ?? '')")
+    assert shown == ["on", "off", "?", "!", ""]
+    expect(page.locator("[data-device=nuc-003]")).to_have_accessible_name(
+        "nuc-003, well, power unknown, release 2026.11"
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    # The state's word is whole beside it, and on a laptop the release, too.
+    for width, parts in ((390, ".tile .word, .tile .power"), (1366, ".tile span")):
+        page.set_viewport_size({"width": width, "height": 844})
+        cut = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
+        assert page.locator(parts).evaluate_all(cut) == []
+
+    page.locator("[data-device=nuc-001]").click()
+    page.get_by_role("dialog", name="nuc-001").get_by_role("button", name="Power…").click()
+    asked = page.get_by_role("dialog", name="Power nuc-001?")
+    asked.get_by_label("Power").select_option("off")
+    asked.get_by_label("Though it trains, or does not answer").check()
+    asked.get_by_role("button", name="Power").click()
+    expect(page.locator("[data-job='1'] .what")).to_have_text("1 power off nuc-001")
+    expect(page.locator("#output")).to_contain_text("nuc-001 off True")
+    expect(page.locator("[data-device=nuc-001] .power")).to_have_text("off")
+    expect(page.locator("[data-device=nuc-001] .word")).to_have_text("not up")
+
+
+def test_a_release_is_drawn_from_wave_to_wave(browser: Browser, own: Dashboard) -> None:
+    own.begin()
+    page = opened(browser, own, "viktor")
+    card = page.get_by_role("region", name="Release")
+    expect(card).to_have_count(0)
+    about = {"release": "2026.12", "before": "2026.11", "waves": [["nuc-001"], ["nuc-002", "nuc-003"]]}
+    taken, failed = {"verdict": "taken", "why": ""}, {"verdict": "failed", "why": "<b>not</b> healthy"}
+    own.release({**about, "state": "running", "wave": 1, "devices": {}})
+    expect(card).to_contain_text("2026.12 wave 1 of 2 is open")
+    expect(card).to_contain_text("3 to go")
+    own.release({**about, "state": "running", "wave": 2, "devices": {"nuc-001": taken}})
+    expect(card).to_contain_text("2026.12 wave 2 of 2 is open")
+    expect(card).to_contain_text("1 taken, 2 to go")
+    stop = {"wave": 2, "why": "1 of 2 devices failed", "failed": True}
+    verdicts = {"nuc-001": taken, "nuc-002": failed, "nuc-003": taken}
+    own.release({**about, "state": "stopped", "wave": 2, "devices": verdicts, "stopped": stop})
+    expect(card).to_contain_text("2026.12 stopped in wave 2 of 2")
+    expect(card).to_contain_text("1 of 2 devices failed")
+    expect(card).to_contain_text("nuc-002 failed: <b>not</b> healthy")
+    shown = own.signed_in("viktor").asked("GET", "/api/release")
+    assert (shown["verdicts"], shown["devices"]) == ({"taken": 2, "failed": 1}, 3)
+    # What makes no sense is said, and what was known stays.
+    own.release({"waves": []})
+    expect(card).to_contain_text("release: Field required")
+    expect(card).to_contain_text("2026.12 stopped")
+
+
 def test_a_training_is_drawn_as_it_goes_and_on_a_phone_nothing_sticks_out(browser: Browser, hundred: Dashboard) -> None:
     page = opened(browser, hundred, "viktor", viewport={"width": 390, "height": 844}, color_scheme="dark")
     expect(page.locator("#training")).to_contain_text("No training has reported yet.")

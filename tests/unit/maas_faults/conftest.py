@@ -27,6 +27,7 @@ from tests.unit import collection
 collection.find()
 
 from ansible_collections.edge.rack.plugins.module_utils import maas  # noqa: E402
+from docker_engine import Engine  # noqa: E402
 from maas_rack import CountedRounds, Devices, Rack  # noqa: E402
 
 RunModule = Callable[..., dict[str, Any]]
@@ -60,6 +61,17 @@ def bmc() -> Iterator[Bmc]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def docker() -> Iterator[Engine]:
+    engine = Engine()
+    thread = threading.Thread(target=engine.serve_forever, args=(0.05,))
+    thread.start()
+    yield engine
+    engine.shutdown()
+    thread.join()
+    engine.server_close()
 
 
 @pytest.fixture

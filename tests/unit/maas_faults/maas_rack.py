@@ -146,6 +146,15 @@ class Rack:
         answer = self.region.call("POST", f"machines/{system_id}/?op=deploy", data={"distro_series": image})
         assert answer.status_code == 200, answer.text
 
+    def settle(self) -> None:
+        """Wait for what the region is about to switch: a device may report before its power cycle is over."""
+
+        def idle() -> bool:
+            with contextlib.closing(sqlite3.connect(self.settings.data / "region.sqlite3")) as db:
+                return db.execute("SELECT count(*) FROM task").fetchone() == (0,)
+
+        until(idle)
+
     def events(self, system_id: str) -> list[str]:
         """What happened to a machine, the oldest first."""
         answer = self.region.call("GET", f"events/?op=query&id={system_id}&level=DEBUG&limit=1000").json()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.edge.rack.plugins.modules import maas_machine
+from ansible_collections.edge.rack.plugins.modules import maas_machine, maas_machine_info
 from maas_bmc import Bmc
 from maas_rack import Fault, until
 from maas_region import API_KEY
@@ -170,8 +170,15 @@ def test_a_power_failure_is_quoted_and_the_next_run_finishes(
     assert "Request failed with response status code: 500" in failed["msg"]
     assert failed["failed_machines"][0]["status"] == "Failed commissioning"
     asked = run_module(maas_machine, state="poweredoff", hostname="nuc-1")
-    assert "MAAS cannot ask for its power: check `power_type`, `power_parameters` and its BMC" in asked["msg"]
+    why = "Failed to complete power action: Request failed with response status code: 500."
+    assert (
+        f"nuc-1: MAAS cannot ask for its power (Failed to query node's BMC: {why}): check `power_type`" in asked["msg"]
+    )
+    seen = run_module(maas_machine_info, hostname=["nuc-1"], power=True)["machines"][0]
+    assert (seen["power_state"], seen["power_fault"]) == ("error", f"Failed to query node's BMC: {why}")
     bmc.broken = False
+    seen = run_module(maas_machine_info, hostname=["nuc-1"], power=True)["machines"][0]
+    assert (seen["power_state"], seen["power_fault"]) == ("off", "")
     done = run_module(maas_machine, state="ready", hostname="nuc-1")
     assert (done["machine"]["status"], done["changes"][0]["actions"]) == ("Ready", ["commission"])
 
@@ -188,6 +195,19 @@ def test_power_that_fails_while_it_is_switched_is_a_failure_of_this_run(
     assert "Failed to power on node" in failed["msg"]
     bmc.refuses_to_switch = False
     assert run_module(maas_machine, state="poweredon", hostname="nuc-1")["machine"]["power_state"] == "on"
+
+
+def test_a_controller_that_says_neither_on_nor_off_is_quoted(
+    rack: Any, devices: Any, run_module: Any, bmc: Bmc
+) -> None:
+    (system_id,) = rack.add("nuc-1", **bmc.parameters())
+    run_module(maas_machine, state="allocated", hostname="nuc-1")
+    rack.settle()
+    bmc.says_nothing = True
+    assert run_module(maas_machine_info, hostname=["nuc-1"], power=True)["machines"][0]["power_state"] == "unknown"
+    failed = run_module(maas_machine, state="poweredon", hostname="nuc-1", wait_timeout_seconds=60)
+    assert f"Failed to power {system_id}. BMC never transitioned from unknown to on." in failed["msg"]
+    assert "Check its BMC, `power_type` and `power_parameters`, then run again." in failed["msg"]
 
 
 def test_a_wrong_power_password_is_set_right_by_the_next_run(

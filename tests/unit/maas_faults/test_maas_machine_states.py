@@ -109,6 +109,9 @@ def test_power_is_switched_and_asked_for(rack: Any, devices: Any, run_module: An
     bmc.on = False
     assert run_module(maas_machine, state="poweredon", hostname="nuc-1")["changed"]
 
+    predicted = run_module(maas_machine, check=True, state="powercycled", hostname="nuc-1")
+    assert predicted["diff"][0]["before"] == {"power_state": "on"}
+    assert predicted["diff"][0]["after"] == {"power_state": "off, then on"}
     bmc.calls.clear()
     cycled = run_module(maas_machine, state="powercycled", hostname="nuc-1")
     assert cycled["changes"][0]["actions"] == ["power_off", "power_on"]
@@ -116,6 +119,36 @@ def test_power_is_switched_and_asked_for(rack: Any, devices: Any, run_module: An
     assert run_module(maas_machine, state="poweredoff", hostname="nuc-1")["machine"]["power_state"] == "off"
     assert not run_module(maas_machine, state="poweredoff", hostname="nuc-1")["changed"]
     assert not bmc.on
+
+
+def test_who_shuts_down_goes_off_by_itself_and_who_does_not_is_switched_off(
+    rack: Any, devices: Any, run_module: Any, bmc: Bmc
+) -> None:
+    (system_id,) = rack.add("nuc-1", **bmc.parameters())
+    run_module(maas_machine, state="allocated", hostname="nuc-1")
+    rack.settle()
+    run_module(maas_machine, state="poweredon", hostname="nuc-1")
+
+    predicted = run_module(maas_machine, check=True, state="poweredoff", hostname="nuc-1", poweroff_after_seconds=60)
+    assert predicted["diff"][0]["before"] == {"power_state": "on"}
+    assert predicted["diff"][0]["after"] == {"power_state": "off"}
+    assert bmc.on
+
+    # It goes after it was asked twice: once for the plan, once while it is waited for.
+    rack.proxy.asked.clear()
+    bmc.goes_off_after = 2
+    off = run_module(maas_machine, state="poweredoff", hostname="nuc-1", poweroff_after_seconds=60)
+    assert (off["changed"], off["machine"]["power_state"]) == (True, "off")
+    assert rack.proxy.count("POST", f"machines/{system_id}/?op=power_off") == 0
+    assert run_module(maas_machine, state="poweredoff", hostname="nuc-1", poweroff_after_seconds=60)["changed"] is False
+
+    run_module(maas_machine, state="poweredon", hostname="nuc-1")
+    bmc.calls.clear()
+    off = run_module(maas_machine, state="poweredoff", hostname="nuc-1", poweroff_after_seconds=1)
+    assert (off["changed"], off["machine"]["power_state"]) == (True, "off")
+    assert [path for method, path, *_ in bmc.calls if method == "POST"] == ["/off"]
+    refused = run_module(maas_machine, state="poweredoff", hostname="nuc-1", poweroff_after_seconds=-1)
+    assert "`poweroff_after_seconds` is -1: give 0 to switch off at once, or more" in refused["msg"]
 
 
 def test_constraints_choose_machines_and_count_those_that_are_there(

@@ -9,14 +9,13 @@ import hashlib
 import json
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.edge.rack.plugins.modules import maas_machine
+from docker_engine import Engine
 from maas_region import API_KEY
 
 from tests.unit.playbook_runs import ansible_playbook
@@ -25,64 +24,6 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 IMAGE = b"an image" * 10
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
 Retire = Callable[..., subprocess.CompletedProcess[str]]
-
-
-class Engine(ThreadingHTTPServer):
-    """As much of a Docker Engine as the playbook asks: which containers there are, and that they go."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.containers: set[str] = set()
-        self.removed: list[str] = []
-
-
-class _Answer(BaseHTTPRequestHandler):
-    server: Engine
-
-    def do_GET(self) -> None:
-        name = self.path.rsplit("/", 2)[-2]
-        if self.path.endswith("/version"):
-            self._say(200, {"ApiVersion": "1.43", "MinAPIVersion": "1.24", "Version": "24.0.5"})
-        elif self.path.endswith("/containers/json?limit=-1&all=1&size=0&trunc_cmd=0"):
-            self._say(200, [{"Id": name, "Names": [f"/{name}"]} for name in self.server.containers])
-        elif name in self.server.containers:
-            state = {"Running": True, "Status": "running", "Dead": False, "Removing": False, "Error": ""}
-            self._say(
-                200, {"Id": name, "Name": f"/{name}", "State": state, "Image": "", "Config": {}, "HostConfig": {}}
-            )
-        else:
-            self._say(404, {"message": f"No such container: {name}"})
-
-    def do_POST(self) -> None:
-        self._say(204)
-
-    def do_DELETE(self) -> None:
-        name = self.path.rsplit("/", 1)[-1].partition("?")[0]
-        self.server.containers.discard(name)
-        self.server.removed.append(name)
-        self._say(204)
-
-    def _say(self, status: int, body: Any = None) -> None:
-        content = b"" if body is None else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def docker() -> Iterator[Engine]:
-    engine = Engine()
-    thread = threading.Thread(target=engine.serve_forever, args=(0.05,))
-    thread.start()
-    yield engine
-    engine.shutdown()
-    thread.join()
-    engine.server_close()
 
 
 @pytest.fixture

@@ -15,6 +15,10 @@ class Bmc(ThreadingHTTPServer):
         self.on = False
         self.broken = False
         self.refuses_to_switch = False
+        self.says_nothing = False
+        """It answers, and neither that it runs nor that it does not."""
+        self.goes_off_after: int | None = None
+        """The machine shuts down by itself when it was asked for so many times."""
         self.password = ""
         """If there is one, who does not give it (as Basic `maas:PASSWORD`) is turned away."""
         self.calls: list[tuple[str, str, str, str]] = []
@@ -40,7 +44,12 @@ class _Handler(BaseHTTPRequestHandler):
         refused = refused or (bmc.refuses_to_switch and self.command == "POST")
         if self.path in ("/on", "/off") and not bmc.broken and not refused:
             bmc.on = self.path == "/on"
-        body = json.dumps({"status": "running" if bmc.on else "stopped"}).encode()
+        if self.command == "GET" and bmc.goes_off_after is not None:
+            bmc.goes_off_after -= 1
+            if bmc.goes_off_after < 0:
+                bmc.on, bmc.goes_off_after = False, None
+        status = "busy" if bmc.says_nothing else "running" if bmc.on else "stopped"
+        body = json.dumps({"status": status}).encode()
         self.send_response(500 if bmc.broken else 401 if refused else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -31,15 +31,17 @@ def host(told: Any, **more: Any) -> dict[str, Any]:
 
 
 def test_a_row_says_what_is_wanted_and_what_is() -> None:
-    (row,) = device_status(["nuc-001"], {"nuc-001": host(GOOD, ansible_host="10.0.0.21", maas_status="Deployed")})
+    about = {"ansible_host": "10.0.0.21", "maas_status": "Deployed", "maas_power_state": "on"}
+    (row,) = device_status(["nuc-001"], {"nuc-001": host(GOOD, **about)})
     assert (row["pinned"], row["running"], row["outcome"], row["by"]) == ("2026.12", "2026.12", "ok", "pull")
     assert (row["ended"], row["pushed"]) == ("2026-11-30T00:53:20Z", "2026-11-29T22:06:40Z")
     assert (row["address"], row["maas_status"], row["fault"]) == ("10.0.0.21", "Deployed", "")
+    assert row["power"] == "on"
 
 
 def test_a_device_that_does_not_answer_is_silent_and_its_row_says_why() -> None:
     hosts = {
-        "nuc-001": {"status_answer": {"unreachable": True, "msg": "Connection\ntimed out"}},
+        "nuc-001": {"status_answer": {"unreachable": True, "msg": "Connection\ntimed out"}, "maas_power_state": "off"},
         "nuc-002": {"maas_status": "Failed deployment"},
         "nuc-003": {"status_answer": {"rc": 2, "stdout": "", "msg": "", "stderr": "No such file or directory"}},
     }
@@ -50,6 +52,8 @@ def test_a_device_that_does_not_answer_is_silent_and_its_row_says_why() -> None:
         "it was not asked: MAAS does not call it Deployed",
         "No such file or directory",
     ]
+    assert [row["power"] for row in rows] == ["off", "", ""]
+    assert "Connection timed out; power off" in "\n".join(device_status_table(rows))
 
 
 def test_a_device_without_a_run_is_told_from_one_that_is_silent() -> None:

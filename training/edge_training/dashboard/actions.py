@@ -149,6 +149,26 @@ class Retire(Asked):
         return {"device": self.device, "retire_force": self.force}
 
 
+class Power(Asked):
+    """Switched by MAAS, after a shutdown. `force`: though it trains, does not answer, or MAAS is at work on it."""
+
+    action: Literal["power"]
+    device: Device
+    power: Literal["on", "off", "cycle"]
+    force: bool = False
+
+    @property
+    def lane(self) -> str:
+        return f"power {self.device}"
+
+    @property
+    def named(self) -> list[str]:
+        return [self.device]
+
+    def extra_vars(self) -> dict[str, Any]:
+        return {"device": self.device, "power": self.power, "power_force": self.force}
+
+
 Action = Annotated[
-    Train | Serve | Release | Rollback | ConvergeNow | Status | Doctor | Retire, Field(discriminator="action")
+    Train | Serve | Release | Rollback | ConvergeNow | Status | Doctor | Retire | Power, Field(discriminator="action")
 ]

@@ -25,6 +25,7 @@ from edge_training.dashboard.actions import Action
 from edge_training.dashboard.guard import Guard
 from edge_training.dashboard.jobs import Jobs
 from edge_training.dashboard.rack import Rack
+from edge_training.dashboard.releases import Releases
 from edge_training.dashboard.reports import add_reports, take_line
 from edge_training.dashboard.settings import Settings
 from edge_training.dashboard.store import ForgottenError, Store
@@ -54,19 +55,23 @@ def create_app(settings: Settings) -> FastAPI:
     store = Store(settings.state_dir / "dashboard.sqlite", settings.events_kept)
     access = Access(store, Accounts(settings.users_file), settings.token_file, settings.session_seconds)
     rack, trainings = Rack(store), Trainings(store)
-    watch = Watch(store, rack, settings)
-    jobs = Jobs(
-        store,
-        settings,
-        told=lambda change, line: take_line(change, line, trainings),
-        ended=lambda action: watch.take() if action == "status" else None,
-    )
+    watch, releases = Watch(store, rack, settings), Releases(store, settings.release_report)
+
+    def ended(action: str) -> None:
+        if action == "status":
+            watch.take()
+        elif action == "power":
+            watch.ask_now()
+
+    jobs = Jobs(store, settings, told=lambda change, line: take_line(change, line, trainings), ended=ended)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         jobs.open()
         watch.open()
+        releases.open()
         yield
+        await run_sync(releases.close)
         await run_sync(watch.close)
         await run_sync(jobs.close)
         store.close()
@@ -99,7 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
         return {"status": "ready"}
 
     _sessions(app, access)
-    _queries(app, store, rack, trainings, jobs, watch)
+    _queries(app, store, rack, trainings, jobs, watch, releases)
     _jobs(app, rack, jobs)
     add_reports(app, store, rack, trainings)
 
@@ -139,7 +144,9 @@ def _sessions(app: FastAPI, access: Access) -> None:
         access.sign_out(request)
 
 
-def _queries(app: FastAPI, store: Store, rack: Rack, trainings: Trainings, jobs: Jobs, watch: Watch) -> None:
+def _queries(
+    app: FastAPI, store: Store, rack: Rack, trainings: Trainings, jobs: Jobs, watch: Watch, releases: Releases
+) -> None:
     @app.get("/api/rack")
     def everything(visitor: Viewing) -> dict[str, Any]:
         """All that the page shows, and `last`, the event from which GET /api/events goes on."""
@@ -149,6 +156,7 @@ def _queries(app: FastAPI, store: Store, rack: Rack, trainings: Trainings, jobs:
                 "user": {"name": visitor.account.name, "role": visitor.account.role},
                 "devices": rack.devices(),
                 "training": trainings.newest(),
+                "release": releases.newest(),
                 "jobs": jobs.newest(),
                 "watch": watch.state(),
             }
@@ -157,6 +165,11 @@ def _queries(app: FastAPI, store: Store, rack: Rack, trainings: Trainings, jobs:
     def training(_visitor: Viewing) -> dict[str, Any] | None:
         """The training that was heard of last."""
         return trainings.newest()
+
+    @app.get("/api/release")
+    def release(_visitor: Viewing) -> dict[str, Any] | None:
+        """The release that went out last, or goes out now: its wave, and how many devices came to which verdict."""
+        return releases.newest()
 
     @app.get("/api/events", response_class=EventSourceResponse)
     async def events(

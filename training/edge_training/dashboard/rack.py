@@ -43,6 +43,7 @@ class Device(BaseModel):
     device: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     address: Text = ""
     maas_status: Text = ""
+    power: Text = ""
     pinned: Text = ""
     running: Text = ""
     own_release: bool = False
@@ -73,6 +74,8 @@ class Device(BaseModel):
             return "away"
         if any(word in BROKEN for word in self.containers.values()):
             return "failed"
+        if self.power == "off" and self.outcome == "silent":
+            return "away"
         return STATES.get(self.outcome, "failed")
 
     def placed(self) -> Device:

@@ -29,6 +29,11 @@ class Settings:
         return self.config_dir / "users.yml"
 
     @property
+    def release_report(self) -> Path:
+        """Beside the status: what a release comes to."""
+        return self.report.with_name("release.json")
+
+    @property
     def token_file(self) -> Path:
         """What devices and trainings show to report."""
         return self.config_dir / "token"

@@ -24,14 +24,20 @@ class Watch:
     def __init__(self, store: Store, rack: Rack, settings: Settings) -> None:
         self._store, self._rack, self._settings = store, rack, settings
         self._run, self._stopped = Run(settings.state_dir / "watch"), threading.Event()
+        self._due = threading.Event()
         self._read = 0
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
     def open(self) -> None:
         self._thread.start()
 
+    def ask_now(self) -> None:
+        """Something was done to the rack: do not wait for the next time."""
+        self._due.set()
+
     def close(self) -> None:
         self._stopped.set()
+        self._due.set()
         self._thread.join()
 
     def state(self) -> dict[str, Any]:
@@ -65,6 +71,9 @@ class Watch:
     def _watch(self) -> None:
         while not self._stopped.is_set():
             began = time.monotonic()
+            self._due.clear()
+            if self._stopped.is_set():
+                return
             if not self._run.runs():  # one that began before the dashboard did is waited for
                 self._run.begin(self._playbook())
             while self._run.runs():
@@ -75,7 +84,7 @@ class Watch:
             if outcome.state != "succeeded":
                 words = outcome.reason or _error(self._run.output(0)[0]) or outcome.state
                 self._tell(fault=f"The rack was not asked: {words[:300]} (Status shows all of it.)")
-            self._stopped.wait(max(0.0, self._settings.status_seconds - (time.monotonic() - began)))
+            self._due.wait(max(0.0, self._settings.status_seconds - (time.monotonic() - began)))
 
     def _tell(self, **fields: str) -> None:
         with self._store.change() as change:

@@ -28,17 +28,26 @@ const ACTIONS = {
     text: "All devices go back to a release that was there before.",
     fields: [{ name: "name", label: "Name of the release", pattern: NAME, required: true }],
   },
+  power: {
+    button: "Power",
+    text: "is switched by MAAS. Before it goes off it shuts down; one that trains stays on.",
+    danger: true,
+    fields: [
+      { name: "power", label: "Power", choices: { cycle: "off and on again", on: "on", off: "off" } },
+      { name: "force", label: "Though it trains, or does not answer", type: "checkbox" },
+    ],
+  },
   retire: { button: "Retire", text: "is drained, wiped and given back to MAAS. What is on its disks is lost.", danger: true, fields: [] },
 };
 const OF_THE_RACK = ["status", "doctor", "converge_now", "train", "serve", "release", "rollback"];
-const OF_A_DEVICE = ["converge_now", "retire"];
+const OF_A_DEVICE = ["converge_now", "power", "retire"];
 
 export function drawActions() {
   document.getElementById("actions").replaceChildren(...OF_THE_RACK.map((name) => button(name)));
 }
 
 export function deviceActions(device) {
-  const one = { converge_now: { devices: [device] }, retire: { device } };
+  const one = { converge_now: { devices: [device] }, power: { device }, retire: { device } };
   return OF_A_DEVICE.map((name) => button(name, one[name], device));
 }
 
@@ -50,7 +59,7 @@ function button(name, given = {}, device = "") {
 function confirm(name, given, device) {
   const action = ACTIONS[name];
   const dialog = document.getElementById("ask");
-  const fields = action.fields.map((field) => ({ ...field, input: element("input", { name: field.name, type: field.type || "text", pattern: field.pattern, min: field.min, max: field.max, required: field.required, autocomplete: "off" }) }));
+  const fields = action.fields.map((field) => ({ ...field, input: input(field) }));
   document.getElementById("ask-title").textContent = device ? `${action.button} ${device}?` : `${action.button}?`;
   document.getElementById("ask-text").textContent = `${device || action.whole || ""} ${action.text}`.trim();
   document.getElementById("ask-fields").replaceChildren(...fields.map((field) => element("label", {}, field.label, " ", field.input)));
@@ -64,7 +73,8 @@ function confirm(name, given, device) {
     const wanted = { action: name, ...given };
     for (const field of fields) {
       const value = field.input.value.trim();
-      if (value) wanted[field.name] = field.type === "number" ? Number(value) : value;
+      if (field.type === "checkbox") wanted[field.name] = field.input.checked;
+      else if (value) wanted[field.name] = field.type === "number" ? Number(value) : value;
     }
     yes.disabled = true;
     try {
@@ -78,6 +88,14 @@ function confirm(name, given, device) {
     }
   };
   dialog.showModal();
+}
+
+function input(field) {
+  if (field.choices) {
+    const options = Object.entries(field.choices).map(([value, words]) => element("option", { value }, words));
+    return element("select", { name: field.name }, ...options);
+  }
+  return element("input", { name: field.name, type: field.type || "text", pattern: field.pattern, min: field.min, max: field.max, required: field.required, autocomplete: "off" });
 }
 
 async function begin(wanted) {

@@ -5,6 +5,7 @@ import { ask, signedIn, signIn } from "./api.js";
 import { clock, element } from "./draw.js";
 import { said, setJob, setJobs } from "./jobs.js";
 import { device, dropDevice, facts, setDevice, setDevices, whenOpened } from "./rack.js";
+import { setRelease } from "./release.js";
 import { heard, setTraining } from "./training.js";
 
 const SILENCE_SECONDS = 40; // the dashboard speaks every 15
@@ -43,6 +44,7 @@ async function read() {
   else place("actions").replaceChildren();
   setDevices(rack.devices);
   setTraining(rack.training);
+  setRelease(rack.release);
   setJobs(rack.jobs, operator);
   watched(rack.watch);
   last = rack.last;
@@ -61,6 +63,7 @@ const HEARD = {
   training: async (told) => {
     if (!heard(told)) setTraining((await ask("GET", "/api/training")).content);
   },
+  release: setRelease,
   job: setJob,
   output: said,
   watch: watched,

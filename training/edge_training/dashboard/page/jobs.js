@@ -85,6 +85,7 @@ function line(job) {
 
 function words(job) {
   const { parameters: given } = job;
+  if (job.action === "power") return `power ${given.power} ${given.device}`;
   const about = given.name || given.device || given.task || (given.devices || []).join(", ");
   return `${job.action.replace("_", " ")}${about ? ` ${about}` : ""}`;
 }

@@ -12,6 +12,7 @@ export const WORDS = {
   new: "new",
   away: "not up",
 };
+const POWER = { unknown: "?", error: "!" }; // as short as it must be on a tile
 const ORDER = ["failed", "silent", "waiting", "drift", "new", "away", "ok"];
 
 const devices = new Map();
@@ -88,7 +89,7 @@ function paint(one) {
   if (!tile) return;
   const part = ranks.get(one.device);
   const pace = part?.seconds ? ` · ${seconds(part.seconds)}` : "";
-  const second = part ? `#${part.rank}${pace}` : one.state === "away" ? one.maas_status : one.running || "no release";
+  const second = part ? `#${part.rank}${pace}` : one.state === "away" && one.maas_status !== "Deployed" ? one.maas_status : one.running || "no release";
   tile.dataset.state = one.state;
   tile.dataset.trains = part ? "yes" : "no";
   tile.title = told(one).join("\n");
@@ -98,6 +99,7 @@ function paint(one) {
     icon(one.state),
     element("span", { class: "word" }, WORDS[one.state]),
     element("span", { class: "more" }, second),
+    one.power ? element("span", { class: "power", "data-power": one.power }, POWER[one.power] || one.power) : "",
   );
 }
 
@@ -108,6 +110,7 @@ export function seconds(value) {
 
 function told(one) {
   const parts = [`${WORDS[one.state]}${one.fault ? `: ${one.fault}` : ""}`];
+  if (one.power) parts.push(`power ${one.power}`);
   if (one.state === "away") parts.push(`MAAS: ${one.maas_status}`);
   parts.push(`release ${one.running || "none"}${one.pinned && one.pinned !== one.running ? `, wanted ${one.pinned}` : ""}`);
   if (one.paused) parts.push("paused");
@@ -120,6 +123,7 @@ export function facts(one) {
   const all = [
     ["State", told(one)[0]],
     ["MAAS", one.maas_status],
+    ["Power", one.power],
     ["Address", one.address],
     ["Release", `${one.running || "none"}${one.pinned && one.pinned !== one.running ? ` (wanted: ${one.pinned})` : ""}`],
     ["Wave", one.held ? `waits for ${one.wave} of ${one.waves}` : ""],
