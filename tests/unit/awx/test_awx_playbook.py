@@ -18,6 +18,9 @@ from tests import registries
 from tests.unit.awx.awx_server import HIDDEN, Awx, serving
 from tests.unit.playbook_runs import ansible_playbook
 
+# The templates themselves are compared with the playbooks in test_awx_templates.py.
+pytestmark = pytest.mark.long
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 TOKEN = "the-token-of-an-administrator"
 MAAS_KEY = "consumer:key:the-secret-of-maas"

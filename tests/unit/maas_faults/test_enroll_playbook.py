@@ -137,6 +137,7 @@ def test_who_fails_is_set_aside_and_the_rest_go_on(
     assert not changed(enroll(enroll_places=[place]))
 
 
+@pytest.mark.long
 def test_many_failures_are_one_failure(rack: Any, devices: Any, enroll: Enroll) -> None:
     rack.add("good", "bad")
     devices.keys = {"good": [KEY]}

@@ -196,6 +196,7 @@ def test_the_same_command_goes_on_where_it_stopped_without_those_that_were_pinne
     assert [now - then for now, then in zip(rack.runs, runs, strict=True)] == [0, 0, 1, 1]
 
 
+@pytest.mark.long
 def test_nobody_waits_with_a_release_that_is_itself_on_its_way(rack: Rack) -> None:
     assert (
         rack.release("2", "-e", "rollout_unattended_enabled=true", "-e", "rollout_pause_seconds=9999").returncode == 0
@@ -207,6 +208,7 @@ def test_nobody_waits_with_a_release_that_is_itself_on_its_way(rack: Rack) -> No
     assert [rack.converge(device) for device in DEVICES] == ["3", "1", "1", "1"]
 
 
+@pytest.mark.long
 def test_nor_with_one_that_was_committed_by_hand_and_is_on_its_way_by_the_sites_policy(rack: Rack) -> None:
     policy = {"edge_release_waves": {"wave_size": "50%", "pause_seconds": 9999}}
     rack.release_file.with_name("release_waves.yml").write_text(yaml.safe_dump(policy))
@@ -218,6 +220,7 @@ def test_nor_with_one_that_was_committed_by_hand_and_is_on_its_way_by_the_sites_
     assert "3 in place of 1: 3 waves" in " ".join(done.stdout.split())
 
 
+@pytest.mark.long
 def test_who_takes_over_waves_that_the_clock_opened_closes_none(rack: Rack) -> None:
     assert (
         rack.release("2", "-e", "rollout_unattended_enabled=true", "-e", "rollout_pause_seconds=9999").returncode == 0
@@ -233,6 +236,7 @@ def test_who_takes_over_waves_that_the_clock_opened_closes_none(rack: Rack) -> N
     assert rack.running == ["2"] * 4
 
 
+@pytest.mark.long
 def test_a_device_that_goes_dark_holds_its_wave_up_no_longer_than_its_time_and_counts_as_failed(rack: Rack) -> None:
     rack.device("nuc-1", dark=True)
     times = {"rollout_converge_seconds": 6, "rollout_answer_seconds": 10, "rollout_back_enabled": False}
@@ -245,6 +249,7 @@ def test_a_device_that_goes_dark_holds_its_wave_up_no_longer_than_its_time_and_c
     assert rack.runs == [0] * 4
 
 
+@pytest.mark.long
 def test_a_release_that_the_control_node_refuses_leaves_no_commit(rack: Rack) -> None:
     hook = rack.folder / "site.git/hooks/pre-receive"
     hook.write_text("#!/bin/sh\necho nobody signed this >&2\nexit 1\n")

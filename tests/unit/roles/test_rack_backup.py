@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lab import host
 from tests.unit.playbook_runs import ansible_playbook
 
@@ -113,6 +115,7 @@ def test_a_backup_counts_when_all_of_it_is_there_and_takes_what_is_new(tmp_path:
     assert (second / "registry/database").read_text() != database
 
 
+@pytest.mark.long
 def test_a_restore_refuses_what_is_not_whole_or_not_this_rack_s(tmp_path: Path) -> None:
     site = Site(tmp_path)
     assert site.playbook("playbooks/backup.yml").returncode == 0
