@@ -78,9 +78,22 @@ class ActionModule(LiveProgress):
             ) + left(event)
         elif event.get("event") == "note":
             text = event["text"]
+        elif event.get("event") == "result":
+            text = "accuracy %(accuracy).4f after %(seconds).0f s" % event + ring(event)
         else:
             return None
         return "%s: %s" % (self._task.args.get("name"), text)
+
+
+def ring(event):
+    """How fast the ring was, and who held it up; nothing where one rank was alone."""
+    measured = event.get("allreduce")
+    if not measured:
+        return ""
+    text = "; the ring carried %.0f Mbit/s" % (measured["bus_bits_per_second"] / 1e6)
+    if measured["link_bits_per_second"]:
+        text += " of %.0f" % (measured["link_bits_per_second"] / 1e6)
+    return "%s; slowest was %s: %s" % (text, event["slowest_host"], event["slowest_why"])
 
 
 def left(event):

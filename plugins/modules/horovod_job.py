@@ -311,8 +311,22 @@ result:
     model_file:
       description: The bundle, on the launcher.
       type: str
+    allreduce:
+      description:
+        - One allreduce of the training's size, measured before its first step; C(bytes), C(seconds), and in bits per
+          second what each rank sends around the ring meanwhile (C(bus_bits_per_second)) and what the slowest link
+          carries (C(link_bits_per_second)), if each driver says. Null for one rank.
+      type: dict
+    share_of_time:
+      description:
+        - Of the seconds of all epochs, the shares of C(compute), of C(allreduce) as it was measured alone, and of
+          C(waiting), which is the rest.
+      type: dict
     slowest_host:
-      description: The host that computed longest.
+      description: The host that holds the others up.
+      type: str
+    slowest_why:
+      description: Whether that is its link, its CPU, or that it has more data; or that none stands out.
       type: str
     versions:
       description: Versions of Python, torch, Horovod and MPI.

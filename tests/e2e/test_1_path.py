@@ -91,6 +91,9 @@ def test_all_ranks_trained_one_good_model(first: dict[str, Any]) -> None:
     formula, measured = training["wire_bytes_per_step"], training["wire_bytes_per_step_measured"]
     assert formula == training["allreduce_bytes"]
     assert formula <= measured < 1.2 * formula
+    assert training["allreduce"]["bytes"] == training["allreduce_bytes"]
+    assert training["allreduce"]["bus_bits_per_second"] > 0
+    assert training["slowest_why"]
 
 
 def test_the_jobs_record_is_on_the_controller(lab: Lab, first: dict[str, Any]) -> None:

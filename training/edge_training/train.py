@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edge_training import atomic, averaging, bundle, checkpoint, export, lean_torch, schedule, shards, wire
+from edge_training import atomic, averaging, bandwidth, bundle, checkpoint, export, lean_torch, schedule, shards, wire
 from edge_training.communicator import Communicator, connect, host_name
 from edge_training.interval import Interval
 from edge_training.parameters import gradient_bytes, parameter_count, parameter_hash
@@ -205,6 +205,8 @@ def run(settings: Settings, communicator: Communicator, stop: threading.Event | 
             report("note", text=f"goes on after {done}, with the checkpoint of {rank.begun_from}")
         for note in rank.notes:
             report("note", text=note)
+        links = communicator.gather(wire.link_bits(rank.interface) if rank.interface else None)
+        measured = bandwidth.measure(communicator, wire_bytes(settings, rank)["allreduce_bytes"])
         history, epochs = train(settings, rank, report)
         metrics, held_out = evaluate(rank)
         hashes = communicator.gather(parameter_hash(rank.model))
@@ -227,7 +229,9 @@ def run(settings: Settings, communicator: Communicator, stop: threading.Event | 
             "parameter_hashes": sorted(set(hashes)),
             "parameter_hash_by_rank": hashes,
             **wire_report(settings, rank, epochs),
-            **straggler_report(rank, hosts, epochs),
+            **bandwidth.report(measured, links),
+            **time_report(settings, rank, epochs, measured),
+            **bandwidth.slowest(hosts, compute_seconds(len(hosts), epochs), rank.plan.shard_sizes, links),
             "peak_memory_bytes_by_rank": communicator.gather(peak_memory_bytes()),
             "versions": {
                 "python": platform.python_version(),
@@ -530,15 +534,33 @@ def wire_bytes(settings: Settings, rank: Rank) -> dict[str, int]:
     }
 
 
-def straggler_report(rank: Rank, hosts: Sequence[str], epochs: Sequence[Sequence[Epoch]]) -> dict[str, Any]:
-    """Seconds that each rank computed (all epochs, waiting left out), and the host that took longest."""
-    by_rank = [round(sum(epoch[one].compute_seconds for epoch in epochs), 3) for one in range(len(hosts))]
-    slowest = max(range(len(hosts)), key=by_rank.__getitem__)
-    return {
-        "training_seconds": round(sum(max(one.seconds for one in epoch) for epoch in epochs), 3),
-        "compute_seconds_by_rank": by_rank,
-        "slowest_host": hosts[slowest],
-    }
+def compute_seconds(ranks: int, epochs: Sequence[Sequence[Epoch]]) -> list[float]:
+    """Of each rank, over all epochs; waiting for others left out."""
+    return [round(sum(epoch[rank].compute_seconds for epoch in epochs), 3) for rank in range(ranks)]
+
+
+def time_report(
+    settings: Settings, rank: Rank, epochs: Sequence[Sequence[Epoch]], measured: tuple[int, float] | None
+) -> dict[str, Any]:
+    """Where the training's seconds went.
+
+    `share_of_time` is that of a mean rank: computing as it was timed; `allreduce` as long as its allreduces would take
+    alone, which is an estimate, for they go on while gradients are computed; and the rest, waiting for other ranks.
+    """
+    seconds = sum(max(one.seconds for one in epoch) for epoch in epochs)
+    computing = compute_seconds(rank.communicator.size, epochs)
+    times = {"training_seconds": round(seconds, 3), "compute_seconds_by_rank": computing}
+    if not seconds:
+        return {**times, "share_of_time": None}
+    compute = sum(computing) / len(computing) / seconds
+    alone = 0.0
+    if measured:
+        payload, one = measured
+        whole = wire_bytes(settings, rank)["allreduce_bytes"] / payload
+        alone = sum(epoch[0].steps for epoch in epochs) / settings.local_steps * one * whole / seconds
+    allreduce = min(alone, max(0.0, 1 - compute))
+    shares = {"compute": compute, "allreduce": allreduce, "waiting": max(0.0, 1 - compute - allreduce)}
+    return {**times, "share_of_time": {name: round(share, 4) for name, share in shares.items()}}
 
 
 def peak_memory_bytes() -> int:

@@ -38,6 +38,15 @@ def bytes_sent(interface: str) -> int:
     return int(Path("/sys/class/net", interface, "statistics/tx_bytes").read_text())
 
 
+def link_bits(interface: str) -> int | None:
+    """Bits per second that the interface's link carries; None where its driver does not say, as a bridge's."""
+    try:
+        megabits = int(Path("/sys/class/net", interface, "speed").read_text())
+    except OSError:
+        return None
+    return megabits * 1_000_000 if megabits > 0 else None
+
+
 def mtu(interface: str) -> int:
     """The largest packet that the interface sends, in bytes.
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from edge_training import averaging, schedule, train
+from edge_training import averaging, bandwidth, schedule, train
 from edge_training.communicator import Alone, Horovod
 from edge_training.task import Examples, Split, TaskError
 from edge_training.tasks.digits import Digits
@@ -134,6 +134,10 @@ def test_with_so_many_batches_a_step_an_epoch_sends_so_much_less(tmp_path: Path)
     fewer = trained(2, settings(tmp_path / "b", epochs=1, batch_size=8, accumulate=3))
     assert (plain["steps"], fewer["steps"]) == (90, 30)
     assert fewer["wire_bytes_per_step"] == plain["wire_bytes_per_step"]
+    for told in (plain, fewer):
+        assert told["allreduce"]["bytes"] == told["allreduce_bytes"]
+        assert sum(told["share_of_time"].values()) == pytest.approx(1, abs=0.001)
+        assert min(told["share_of_time"].values()) >= 0
     assert fewer["wire_bytes_per_epoch"] * 3 == plain["wire_bytes_per_epoch"] == 90 * plain["wire_bytes_per_step"]
 
 
@@ -190,7 +194,8 @@ def test_local_steps_send_parameters_and_moments_once_in_a_while(tmp_path: Path)
 
     result = ring(2, run)[0]
     averagings = math.ceil(result["steps"] / 8)
-    assert sent == [result["allreduce_bytes"]] * 2 * averagings
+    # Beside those that measure the ring.
+    assert sent == [result["allreduce_bytes"]] * 2 * (averagings + 1 + bandwidth.REPEATS)
     assert result["wire_bytes_per_epoch"] == result["allreduce_bytes"] * averagings
 
 

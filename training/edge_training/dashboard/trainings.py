@@ -72,6 +72,7 @@ class Result(BaseModel):
     loss_last: Number = None
     seconds: Number = None
     slowest_host: Word = ""
+    slowest_why: Word = ""
     model_digest: Word = ""
     wire_bytes_per_step: Count | None = None
     wire_bytes_per_step_measured: Count | None = None

@@ -105,6 +105,19 @@ def test_a_long_epoch_is_told_of_by_its_steps(shown):
     ]
 
 
+def test_at_the_end_the_ring_and_the_slowest_device_are_told_of(shown):
+    measured = {"bytes": 337224, "seconds": 0.006, "bus_bits_per_second": 674448000, "link_bits_per_second": 1000000000}
+    alone = {"event": "result", "accuracy": 0.96657, "seconds": 6.1, "allreduce": None}
+    told = {**alone, "allreduce": measured, "slowest_host": "nuc-02", "slowest_why": "none stands out"}
+    virtual = {**told, "allreduce": {**measured, "link_bits_per_second": None}}
+    follow(Launcher([{"started": 1}, {"finished": 1, "changed": True}], [[], [alone, told, virtual]]))
+    assert shown == [
+        "job: accuracy 0.9666 after 6 s",
+        "job: accuracy 0.9666 after 6 s; the ring carried 674 Mbit/s of 1000; slowest was nuc-02: none stands out",
+        "job: accuracy 0.9666 after 6 s; the ring carried 674 Mbit/s; slowest was nuc-02: none stands out",
+    ]
+
+
 def test_each_line_is_kept_on_the_controller_once(shown, tmp_path):
     file = tmp_path / "jobs" / "job.jsonl"
     launcher = Launcher([{"started": 1}, {"finished": 1, "changed": True}], [[], [START], [START, NOTE]])
