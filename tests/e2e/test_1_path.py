@@ -105,6 +105,7 @@ def test_the_jobs_record_is_on_the_controller(lab: Lab, first: dict[str, Any]) -
     assert [worker["name"] for worker in record["workers"]] == [device["name"] for device in first["devices"]]
     events = [json.loads(line)["event"] for line in (file.parent / "progress.jsonl").read_text().splitlines()]
     assert events == ["start", *["epoch"] * record["epochs"], "result"]
+    assert (file.parent / "chart.svg").read_text().count("epoch 1:") == 3  # loss, accuracy, throughput
 
 
 def test_images_are_known_and_run_by_digest(lab: Lab, first: dict[str, Any]) -> None:
