@@ -86,7 +86,7 @@ def training_chart(progress: str, title: str) -> str:
 
 
 def _told(progress: str) -> t.Tuple[t.Dict[int, t.Dict[str, t.Any]], t.List[float]]:
-    """The last word on each epoch, and after how many epochs the training went on; of the file's last training alone."""
+    """The last word on each epoch, and after how many epochs it went on; of the file's last training alone."""
     epochs: t.Dict[int, t.Dict[str, t.Any]] = {}
     again: t.List[float] = []
     for line in progress.splitlines():
