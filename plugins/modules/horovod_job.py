@@ -148,7 +148,7 @@ options:
   max_restarts:
     description:
       - How often a training that lost a rank, a device or a link goes on by itself, from its last checkpoint and with
-        the workers that still answer. The launcher must be one of them. The learning rate is that of their number, and
+        the workers that still answer, or answer again. The launcher must be one of them. The learning rate is that of their number, and
         the examples are shared among them anew where all devices have the same ones.
       - What a rank says of a fault of its own, such as one in the user's task, ends the training at once.
     type: int
@@ -1057,7 +1057,7 @@ class Job(object):
             if is_over or not is_lost_rank(said) or len(restarts) >= self.params["max_restarts"]:
                 self.training_failed(status, passed, progress, said, log, workers)
             reason, lost = explain_failure(said, workers)
-            workers = self.survivors(workers)
+            workers = self.survivors()
             names = [worker["name"] for worker in workers]
             if len(workers) < self.params["min_workers"]:
                 self.fail(
@@ -1094,8 +1094,12 @@ class Job(object):
             self.fail("job %s is running already; wait for it, or give this one another name" % self.params["name"])
         return status, self.launcher.read_json(self.folder + "/result.json") if status == 0 else None
 
-    def survivors(self, workers):
-        """Those that answer, with no rank of the job left on them. The launcher is one: this module runs there."""
+    def survivors(self):
+        """Those that answer, with no rank of the job left on them. The launcher is one: this module runs there.
+
+        All that began are asked: one whose link was cut at an earlier restart, and is there again, takes part again.
+        """
+        workers = self.workers
         request = {"workers": workers, "ssh_port": self.params["ssh_port"], "timeout_seconds": SURVIVOR_SECONDS}
         _status, out, err = self.launcher.call(["python", "-m", "edge_training.probe", "all", json.dumps(request)])
         try:

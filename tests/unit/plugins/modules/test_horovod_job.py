@@ -398,6 +398,18 @@ def test_a_training_goes_on_with_the_workers_that_are_left() -> None:
     assert container.stopped == [["10.10.0.1", "10.10.0.3"]] * 2
 
 
+def test_a_worker_that_answers_again_takes_part_from_the_next_restart_on() -> None:
+    container = Container(
+        [(1, CUT_OFF), (137, KILLED), (0, "")], [["nuc-01", "nuc-03"], ["nuc-01", "nuc-02", "nuc-03"]]
+    )
+    result, _progress = job(container, force=True).train(["mpirun", "first"])
+    assert [one["workers"] for one in result["restarts"]] == [["nuc-01", "nuc-03"], ["nuc-01", "nuc-02", "nuc-03"]]
+    assert result["lost_workers"] == []
+    assert json.loads(container.started[2][7])["text"].endswith(
+        "; going on with 3 of 3 workers from the last checkpoint"
+    )
+
+
 STOPPED = '{"event": "error", "where": "rank 0 on host-1", "message": "stopped in epoch 3", "cause": "stop"}\n'
 
 
