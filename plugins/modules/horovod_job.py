@@ -148,8 +148,8 @@ options:
   max_restarts:
     description:
       - How often a training that lost a rank, a device or a link goes on by itself, from its last checkpoint and with
-        the workers that still answer, or answer again. The launcher must be one of them. The learning rate is that of their number, and
-        the examples are shared among them anew where all devices have the same ones.
+        the workers that still answer, or answer again. The launcher must be one of them. The learning rate is that of
+        their number, and the examples are shared among them anew where all devices have the same ones.
       - What a rank says of a fault of its own, such as one in the user's task, ends the training at once.
     type: int
     default: 3
