@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ElementTree
 from typing import Any
+from xml.etree import ElementTree
 
 from ansible_collections.edge.rack.plugins.filter.training_chart import training_chart
 
