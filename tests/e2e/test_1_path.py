@@ -226,6 +226,7 @@ def test_a_second_run_changes_nothing_though_maas_was_switched_off(lab: Lab, fir
     assert again["training"] == first["training"]
 
 
+@pytest.mark.long
 def test_check_mode_foresees_no_change_on_a_finished_rack(lab: Lab, first: dict[str, Any]) -> None:
     done = lab.playbook("site.yml", "--check", "--diff")
     assert done.returncode == 0

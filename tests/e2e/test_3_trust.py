@@ -17,6 +17,9 @@ import pytest
 
 from tests.e2e.rack import CHECKOUT, DEVICES, Lab
 
+# Each link alone is in tests/unit/trust.
+pytestmark = pytest.mark.long
+
 CHECKED_OUT = "/var/lib/edge/site"
 RELEASE = "inventory/lab/group_vars/all/release.yml"
 LINKS = ("commit", "files", "release", "image", "containers", "model")

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lab import engine
 from tests.e2e.rack import Lab, inventory
 from tests.e2e.test_4_pull import operator, reports, status
@@ -62,6 +64,7 @@ def stand(lab: Lab) -> list[dict[str, Any]]:
     return [{key: row[key] for key in fixed} for row in rows]
 
 
+@pytest.mark.long
 def test_lost_vms_come_back_and_devices_go_on(lab: Lab, first: dict[str, Any], tmp_path: Path) -> None:
     known, stood, authority = machines(lab), stand(lab), (lab.state / "ca/ca.crt").read_text()
     in_use = lab.inside("nuc-001", "docker", "ps", "--format", "{{.Image}}").split()
