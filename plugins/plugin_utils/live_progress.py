@@ -93,9 +93,11 @@ class LiveProgress(ActionBase):
         try:
             return self._follow_until(interruption, background_id, seconds, task_vars)
         finally:
-            if interruption.signal:
-                self.interrupted()
-            interruption.over()
+            try:
+                if interruption.signal:
+                    self.interrupted()
+            finally:
+                interruption.over()
 
     def _follow_until(self, interruption, background_id, seconds, task_vars):
         seen = self._progress()
@@ -128,7 +130,11 @@ class LiveProgress(ActionBase):
             pause = min(2 * pause, PAUSE_SECONDS)
         if interruption.signal:
             return answer
-        self._background(background_id, "cleanup", task_vars)
+        try:
+            self._background(background_id, "cleanup", task_vars)
+        except AnsibleConnectionFailure as error:
+            # The work is done, and its result here.
+            display.warning("the file of a background job stays on its host: %s" % error)
         for field in ("ansible_job_id", "results_file", "started", "finished"):
             answer.pop(field, None)
         return answer

@@ -107,12 +107,20 @@ print(json.dumps(unfit if told["launcher"] == "nuc-a" else {"changed": True, "to
 """
 
 
-@pytest.mark.parametrize(("launcher", "left"), [("off", 1), ("off", 0), ("unfit", 1), ("unfit", 0)])
-def test_where_the_launcher_is_lost_a_survivor_starts_it_again(tmp_path: Path, launcher: str, left: int) -> None:
-    """In the module's place stands one that finds nuc-a unfit; nothing else is done on devices."""
+@pytest.mark.parametrize(
+    ("launcher", "left", "lost"), [("off", 1, 0), ("off", 1, 1), ("off", 0, 0), ("unfit", 1, 0), ("unfit", 0, 0)]
+)
+def test_where_the_launcher_is_lost_a_survivor_starts_it_again(
+    tmp_path: Path, launcher: str, left: int, lost: int
+) -> None:
+    """In the module's place stands one that finds nuc-a unfit; a ping in that of what removes workers.
+
+    Where another one is `lost` with the launcher, it does not answer either.
+    """
     off = {"ansible_port": 1, "ansible_become": False} if launcher == "off" else LOCAL
     on = {"nuc-b": {**LOCAL, "ansible_host": "127.0.0.1"}} if left else {}
-    given = inventory_of(tmp_path, **{"nuc-a": {**off, "ansible_host": "127.0.0.2"}}, **on)
+    gone = {"nuc-c": {"ansible_port": 1, "ansible_become": False, "ansible_host": "127.0.0.3"}} if lost else {}
+    given = inventory_of(tmp_path, **{"nuc-a": {**off, "ansible_host": "127.0.0.2"}}, **on, **gone)
     (tmp_path / "library").mkdir()
     (tmp_path / "library/stand_in.py").write_text("#!/usr/bin/python\n# WANT_JSON\n" + STAND_IN)
     answering, second = yaml.safe_load(ATTEMPT.read_text())
@@ -127,7 +135,9 @@ def test_where_the_launcher_is_lost_a_survivor_starts_it_again(tmp_path: Path, l
     (block,) = (task for task in second["tasks"] if task["name"] == "Training is done")
     block["block"] = block["block"][-2:]  # the job, and what becomes of the others where it fails
     assert block["block"][0] is job
-    del block["always"]
+    look, remove, *_ = block["always"]
+    assert remove["ansible.builtin.include_role"]["tasks_from"] == "remove"
+    block["always"] = [look, {"ansible.builtin.ping": {}, "when": remove["when"]}]
     kept = [task for task in second["tasks"] if "ansible.builtin.set_fact" in task]
     write = {
         "ansible.builtin.copy": {
@@ -150,15 +160,23 @@ def test_where_the_launcher_is_lost_a_survivor_starts_it_again(tmp_path: Path, l
     if not left:
         assert done.returncode != 0
         assert "The training did not go to its end on nuc-a;" in " ".join(done.stdout.split())
+        assert ("nuc-a: 1 MiB of memory available" in done.stdout) is (launcher == "unfit")
         assert "came after" not in done.stdout
         return
     why = {"off": "it does not answer any more", "unfit": "nuc-a: 1 MiB of memory available"}[launcher]
-    assert f"nuc-a cannot start the training: {why}. With those of nuc-b that are fit" in " ".join(done.stdout.split())
+    survivors = "nuc-b, nuc-c" if lost else "nuc-b"
+    assert f"nuc-a cannot start the training: {why}. With those of {survivors} that are fit" in " ".join(
+        done.stdout.split()
+    )
     assert json.loads((tmp_path / "2").read_text())["told"] == {
         "attempt": 2,
         "launcher": "nuc-b",
-        "workers": [{"name": "nuc-a", "address": "127.0.0.2"}, {"name": "nuc-b", "address": "127.0.0.1"}],
-        "unreachable": ["nuc-a"],
+        "workers": [
+            {"name": "nuc-a", "address": "127.0.0.2"},
+            {"name": "nuc-b", "address": "127.0.0.1"},
+            *([{"name": "nuc-c", "address": "127.0.0.3"}] if lost else []),
+        ],
+        "unreachable": ["nuc-a", "nuc-c"] if lost else ["nuc-a"],
         "unfit": "leave_out",
     }
     assert "came after" in done.stdout

@@ -9,14 +9,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from edge_training.dashboard.store import Store
 
 POLL_SECONDS = 1
 NAMED = 20
 """So many of the devices that did not take it are named."""
-Text = Annotated[str, Field(max_length=2000)]
+LONGEST = 2000
+
+
+def cut(value: Any) -> Any:
+    """A text at its most: the reason of a large wave that failed may name each of its devices."""
+    return value[: LONGEST - 1] + "…" if isinstance(value, str) and len(value) > LONGEST else value
+
+
+Text = Annotated[str, BeforeValidator(cut)]
 
 
 class Verdict(BaseModel):
