@@ -24,6 +24,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import jinja2
 from jinja2 import meta
 
+from tests.unit.servers import running
+
 Object = dict[str, Any]
 HIDDEN = "$encrypted$"
 
@@ -501,11 +503,5 @@ def serving(awx: Awx, certificates: Path | None = None) -> Iterator[str]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificates / "tls.crt", certificates / "tls.key")
         server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield f"{'https' if certificates else 'http'}://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -9,13 +9,13 @@ import base64
 import contextlib
 import json
 import ssl
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from tests import registries
+from tests.unit.servers import running
 
 FILES = Path(__file__).resolve().parents[3] / "roles/control_node/files"
 SETTINGS = """\
@@ -117,11 +117,5 @@ def served(ara: Ara, folder: Path, accounts: dict[str, tuple[str, str]], port: i
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     server.socket = tls.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with running(server):
         yield f"https://localhost:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -23,6 +22,7 @@ from maas_bmc import Bmc
 from maas_region import API_KEY, Region, settings
 
 from tests.unit import collection
+from tests.unit.servers import running
 
 collection.find()
 
@@ -54,24 +54,14 @@ def devices(rack: Rack) -> Iterator[Devices]:
 
 @pytest.fixture
 def bmc() -> Iterator[Bmc]:
-    server = Bmc()
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running(Bmc()) as server:
+        yield server
 
 
 @pytest.fixture
 def docker() -> Iterator[Engine]:
-    engine = Engine()
-    thread = threading.Thread(target=engine.serve_forever, args=(0.05,))
-    thread.start()
-    yield engine
-    engine.shutdown()
-    thread.join()
-    engine.server_close()
+    with running(Engine()) as engine:
+        yield engine
 
 
 @pytest.fixture

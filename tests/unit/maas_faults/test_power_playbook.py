@@ -6,13 +6,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
 import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +18,9 @@ import pytest
 from ansible_collections.edge.rack.plugins.modules import maas_machine
 from docker_engine import Engine
 from maas_bmc import Bmc
-from maas_region import API_KEY
+from rack_playbooks import RackPlaybooks
 
-from tests.unit.playbook_runs import ansible_playbook
+from tests.unit.servers import running
 
 IMAGE = b"an image" * 10
 Power = Callable[..., subprocess.CompletedProcess[str]]
@@ -32,13 +29,8 @@ Power = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def hung() -> Iterator[Bmc]:
     """The controller of the device that does not answer."""
-    server = Bmc()
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running(Bmc()) as server:
+        yield server
 
 
 @pytest.fixture
@@ -66,33 +58,13 @@ def power(
     done = run_module(maas_machine, state="deployed", image="edge-nuc", machines=[{"hostname": name} for name in ids])
     assert not done.get("failed"), done
     rack.settle()
-    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
-    off = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_become": False}
-    hosts = {name: {**(off if name == "nuc-off" else local), "maas_system_id": ids[name]} for name in ids}
-    inventory = {
-        "all": {
-            "hosts": {"localhost": local, **hosts},
-            "vars": {"maas_url": rack.region.url, "maas_api_key": API_KEY},
-            "children": {name: {"hosts": {key: {} for key in ids}} for name in ("devices", "status_deployed")},
-        }
-    }
-    (tmp_path / "inventory.json").write_text(json.dumps(inventory))
+    playbooks = RackPlaybooks(rack, docker, tmp_path, ids, silent=["nuc-off"], deployed=ids)
     path = f"{told.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
     assert shutil.which("systemd-run", path=path) == str(told.parent / "bin/systemd-run")
 
     def run(device: str, power: str, *options: str) -> subprocess.CompletedProcess[str]:
-        done = ansible_playbook(
-            "playbooks/power.yml",
-            *("-e", f"device={device}", "-e", f"power={power}", "-e", "power_timeout_seconds=60"),
-            *options,
-            stderr=subprocess.STDOUT,
-            PATH=path,
-            ANSIBLE_INVENTORY=str(tmp_path / "inventory.json"),
-            ANSIBLE_SSH_RETRIES="0",
-            DOCKER_HOST=f"tcp://127.0.0.1:{docker.server_port}",
-        )
-        print(done.stdout, file=sys.stderr)  # what modules print is read from stdout
-        return done
+        given = ("-e", f"device={device}", "-e", f"power={power}", "-e", "power_timeout_seconds=60")
+        return playbooks.run("playbooks/power.yml", *given, *options, PATH=path)
 
     return run
 

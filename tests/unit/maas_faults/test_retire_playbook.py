@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.edge.rack.plugins.modules import maas_machine
 from docker_engine import Engine
-from maas_region import API_KEY
-
-from tests.unit.playbook_runs import ansible_playbook
+from rack_playbooks import RackPlaybooks
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 IMAGE = b"an image" * 10
@@ -42,41 +38,18 @@ def retire(rack: Any, devices: Any, run_module: Any, docker: Engine, known_hosts
     known_hosts.write_text(
         "".join(f"{name},{name}.maas,10.99.0.20 {KEY}\n" for name in ("nuc-on", "nuc-off", "nuc-other"))
     )
-    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
-    off = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_become": False}
-    hosts = {
-        "localhost": local,
-        "nuc-on": {**local, "maas_system_id": ids["nuc-on"]},
-        "nuc-off": {**off, "maas_system_id": ids["nuc-off"]},
-        "nuc-ready": {**local, "maas_system_id": ids["nuc-ready"]},
-    }
-    inventory = {
-        "all": {
-            "hosts": hosts,
-            "vars": {
-                "maas_url": rack.region.url,
-                "maas_api_key": API_KEY,
-                "enroll_known_hosts_file": str(known_hosts),
-            },
-            "children": {
-                "devices": {"hosts": {name: {} for name in ids}},
-                "status_deployed": {"hosts": {"nuc-on": {}, "nuc-off": {}}},
-            },
-        }
-    }
-    (tmp_path / "inventory.json").write_text(json.dumps(inventory))
+    playbooks = RackPlaybooks(
+        rack,
+        docker,
+        tmp_path,
+        ids,
+        silent=["nuc-off"],
+        deployed=["nuc-on", "nuc-off"],
+        enroll_known_hosts_file=str(known_hosts),
+    )
 
     def run(*options: str) -> subprocess.CompletedProcess[str]:
-        done = ansible_playbook(
-            "playbooks/retire.yml",
-            *options,
-            stderr=subprocess.STDOUT,
-            ANSIBLE_INVENTORY=str(tmp_path / "inventory.json"),
-            ANSIBLE_SSH_RETRIES="0",
-            DOCKER_HOST=f"tcp://127.0.0.1:{docker.server_port}",
-        )
-        print(done.stdout, file=sys.stderr)  # what modules print is read from stdout
-        return done
+        return playbooks.run("playbooks/retire.yml", *options)
 
     return run
 

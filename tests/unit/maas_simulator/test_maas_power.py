@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import base64
-import threading
 from collections.abc import Iterator
 
 import pytest
 from maas_bmc import Bmc
 from maas_region import Region
 
+from tests.unit.servers import running
+
 
 @pytest.fixture
 def bmc() -> Iterator[Bmc]:
-    server = Bmc()
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running(Bmc()) as server:
+        yield server
 
 
 MAC = "52:54:00:00:00:01"

@@ -8,11 +8,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.unit.servers import running
 
 Answer = tuple[int, dict[str, str], bytes]
 Answering = Callable[["Request"], Answer]
@@ -68,11 +69,5 @@ def serving(answering: Answering, tls: ssl.SSLContext | None = None) -> Iterator
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     front.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with running(server):
         yield front
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

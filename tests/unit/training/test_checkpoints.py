@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from edge_training import checkpoint, train
 from edge_training.communicator import Alone
 from edge_training.interval import Interval
 from edge_training.tasks.digits import Digits
 from torch import nn
 
-from tests.unit.training.threads import Thread, ring
+from tests.unit.training import threads
+from tests.unit.training.threads import Thread, kept, ring
 
 
 class Forgetful(Digits):
@@ -35,21 +35,12 @@ class Forgetful(Digits):
 
 @pytest.fixture(autouse=True)
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(train, "load_task", lambda _reference: Forgetful())
-    monkeypatch.setattr(train, "export_model", lambda *_: {})
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads.training_of(Forgetful, monkeypatch):
+        yield
 
 
 def settings(folder: Path, **changes: Any) -> train.Settings:
-    folders = {f"{name}_dir": folder / name for name in ("data", "models", "checkpoints", "state")}
-    return train.Settings(**{"job": "unit", "epochs": 3, "checkpoint_minutes": 0, **folders, **changes})
-
-
-def kept(chosen: train.Settings) -> list[str]:
-    return sorted(path.name for path in chosen.checkpoints.glob("*.pt"))
+    return threads.settings(folder, **{"epochs": 3, **changes})
 
 
 def notes(chosen: train.Settings) -> list[str]:

@@ -21,7 +21,8 @@ from edge_training.task import Examples, Split, TaskError
 from edge_training.tasks.digits import Digits
 from torch import nn
 
-from tests.unit.training.threads import Thread, ring
+from tests.unit.training import threads
+from tests.unit.training.threads import Thread, kept, ring
 
 WAYS: list[dict[str, Any]] = [
     {"accumulate": 3},
@@ -52,26 +53,16 @@ class Uneven(Digits):
 
 @pytest.fixture(autouse=True)
 def uneven(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(train, "load_task", lambda _reference: Uneven())
-    monkeypatch.setattr(train, "export_model", lambda *_: {})
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads.training_of(Uneven, monkeypatch):
+        yield
 
 
 def settings(folder: Path, **changes: Any) -> train.Settings:
-    folders = {f"{name}_dir": folder / name for name in ("data", "models", "checkpoints", "state")}
-    given = {"epochs": 2, "batch_size": 4, "checkpoint_minutes": 0, **folders, **changes}
-    return train.Settings(**{"job": "unit", **given})
+    return threads.settings(folder, **{"epochs": 2, "batch_size": 4, **changes})
 
 
 def trained(ranks: int, chosen: train.Settings) -> dict[str, Any]:
     return ring(ranks, lambda communicator: train.run(chosen, communicator))[0]
-
-
-def kept(chosen: train.Settings) -> list[str]:
-    return sorted(path.name for path in chosen.checkpoints.glob("*.pt"))
 
 
 # -- All of them --------------------------------------------------------------------------------

@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from edge_training import train
 from edge_training.communicator import Alone
+from edge_training.task import Task
 
 
 def ring(size: int, run: Callable[[Thread], dict[str, Any]]) -> list[dict[str, Any]]:
@@ -28,6 +33,28 @@ def ring(size: int, run: Callable[[Thread], dict[str, Any]]) -> list[dict[str, A
 
     with ThreadPoolExecutor(size) as pool:
         return list(pool.map(run_rank, range(size)))
+
+
+@contextmanager
+def training_of(task: type[Task], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What ranks train, whatever their settings name; no model is exported, and each computes in one thread."""
+    monkeypatch.setattr(train, "load_task", lambda _reference: task())
+    monkeypatch.setattr(train, "export_model", lambda *_: {})
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def settings(folder: Path, **changes: Any) -> train.Settings:
+    """Of a job whose folders are in `folder`, and which keeps no checkpoint by time."""
+    folders = {f"{name}_dir": folder / name for name in ("data", "models", "checkpoints", "state")}
+    return train.Settings(**{"job": "unit", "checkpoint_minutes": 0, **folders, **changes})
+
+
+def kept(chosen: train.Settings) -> list[str]:
+    """Names of its checkpoints."""
+    return sorted(path.name for path in chosen.checkpoints.glob("*.pt"))
 
 
 class Thread(Alone):
