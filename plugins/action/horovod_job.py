@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import statistics
 import typing as t
 
 from ansible_collections.edge.rack.plugins.plugin_utils.live_progress import LiveProgress, display
@@ -78,11 +79,25 @@ class ActionModule(LiveProgress):
             ) + left(event)
         elif event.get("event") == "note":
             text = event["text"]
+        elif event.get("event") == "links":
+            text = links(event["links"])
         elif event.get("event") == "result":
             text = "accuracy %(accuracy).4f after %(seconds).0f s" % event + ring(event)
         else:
             return None
         return "%s: %s" % (self._task.args.get("name"), text)
+
+
+def links(measured):
+    """What the ring's links carry, and which one least."""
+    slowest = min(measured, key=lambda link: link["bits_per_second"])
+    usual = statistics.median(link["bits_per_second"] for link in measured)
+    return "links carry %.0f Mbit/s; the slowest, from %s to %s, %.0f" % (
+        usual / 1e6,
+        slowest["from"],
+        slowest["to"],
+        slowest["bits_per_second"] / 1e6,
+    )
 
 
 def ring(event):

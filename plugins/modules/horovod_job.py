@@ -145,6 +145,20 @@ options:
     description: What must be free in each of a worker's folders, in MiB.
     type: int
     default: 256
+  link_seconds:
+    description:
+      - For how long, before the start, each worker sends to the next one in the ring, to see what their link carries.
+        0 is for not measuring. Sixteen links are measured at a time.
+      - A link that takes no TCP connection makes a worker unfit; so does one that is slower than O(min_link_mbit).
+    type: float
+    default: 0.5
+  min_link_mbit:
+    description:
+      - What each link of the ring must carry, in Mbit/s of payload; on a gigabit network 900 finds a bad cable. Without
+        it slow links are reported and nothing more.
+      - Of a slow link that worker is unfit whose other link is slow, too; where none is, the one that sends.
+    type: int
+    default: 0
   max_restarts:
     description:
       - How often a training that lost a rank, a device or a link goes on by itself, from its last checkpoint and with
@@ -311,6 +325,12 @@ result:
     model_file:
       description: The bundle, on the launcher.
       type: str
+    links:
+      description:
+        - What each link of the ring carried before the start; C(from), C(to), and C(bits_per_second) of payload. Empty
+          where none was measured.
+      type: list
+      elements: dict
     allreduce:
       description:
         - One allreduce of the training's size, measured before its first step; C(bytes), C(seconds), and in bits per
@@ -395,6 +415,7 @@ MANY_HOSTS = 64
 CLOCK_TOLERANCE_SECONDS = 5.0
 # A worker that does not answer for so long is not waited for; a task may have to look at many files.
 PROBE_SECONDS = 20
+MBIT = 1000000
 DATA_SECONDS = 300
 SURVIVOR_SECONDS = 12
 # Of other tasks each worker is asked whether it has the data.
@@ -413,17 +434,18 @@ LOST_SECONDS = 5
 ALREADY_RUNNING = 75
 TIMED_OUT = 124
 CANNOT_WRITE = 73
-# The lock is the shell's alone (9>&-): ranks that outlive mpirun must not hold it. A note is that of a restart, which
-# goes on with the files of the start.
+# The lock is the shell's alone (9>&-): ranks that outlive mpirun must not hold it. A restart goes on with the files of
+# the start, which has no `again`.
 RUN_SCRIPT = r"""
-folder=$1 log=$2 spec=$3 note=$4 seconds=$5; shift 5
+folder=$1 log=$2 spec=$3 again=$4 told=$5 seconds=$6; shift 6
 mkdir -p "$folder" && exec 9>"$folder/lock" || exit 73
 flock --nonblock 9 || exit 75
-if [ -n "$note" ]; then
-  printf '%s\n' "$note" >>"$folder/progress.jsonl" || exit 73
-else
+if [ -z "$again" ]; then
   rm -f "$folder/result.json" "$folder/progress.jsonl"
   printf '%s\n' "$spec" >"$folder/spec.json" || exit 73
+fi
+if [ -n "$told" ]; then
+  printf '%s\n' "$told" >>"$folder/progress.jsonl" || exit 73
 fi
 timeout --kill-after=15 "$seconds" "$@" >"$log" 2>&1 </dev/null 9>&-
 """
@@ -544,6 +566,14 @@ def request_findings(params):
     for field in ("max_restarts", "checkpoint_copies", "checkpoint_steps", "checkpoint_minutes"):
         if params[field] < 0:
             findings.append("%s: %s: must be 0 or more" % (field, params[field]))
+    for field in ("link_seconds", "min_link_mbit"):
+        if params[field] < 0:
+            findings.append("%s: %s: must be 0 or more" % (field, params[field]))
+    if params["min_link_mbit"] > 0 and params["link_seconds"] == 0:
+        findings.append(
+            "min_link_mbit: %d with link_seconds 0: links that are not measured cannot be too slow; give link_seconds,"
+            " for example 0.5" % params["min_link_mbit"]
+        )
     above_zero = ("epochs", "batch_size", "learning_rate", "timeout_seconds", "min_workers", "memory_mib", "disk_mib")
     for field in (*above_zero, "accumulate", "local_steps"):
         if params[field] <= 0:
@@ -716,6 +746,40 @@ def mtu_findings(subnet, facts):
         for name in owners
         if mtu != usual
     ]
+
+
+def link_findings(params, workers, links):
+    """What is wrong with workers' links, by the name of the worker at fault; O(links) are those of the ring.
+
+    A bad cable spoils both links of its worker. Of two workers it is the one that can be left out.
+    """
+    bad = [link for link in links if "error" in link or link["bits_per_second"] < params["min_link_mbit"] * MBIT]
+    launcher = workers[0]["name"]
+    ends = [name for link in bad for name in (link["from"], link["to"])]
+    at_fault = {name for name in ends if ends.count(name) == 2}
+    if len(workers) == 2:
+        at_fault -= {launcher}
+    unfit = {}
+    for link in bad:
+        ends = [link["from"], link["to"]]
+        owners = [name for name in ends if name in at_fault] or [name for name in ends if name != launcher][:1]
+        for name in owners:
+            unfit.setdefault(name, []).append("%s: %s" % (name, link_finding(params, link)))
+    return unfit
+
+
+def link_finding(params, link):
+    """What is wrong with a link."""
+    if "error" in link:
+        return (
+            "no TCP connection from %s to %s (%s); MPI takes any port between workers: let a firewall pass all within"
+            " %s, or check the cable" % (link["from"], link["to"], link["error"], params["subnet"])
+        )
+    return (
+        "%s sends %d Mbit/s to %s, less than min_link_mbit (%d); check the cable, the switch's port and what ethtool"
+        " says of the interface's speed"
+        % (link["from"], link["bits_per_second"] // MBIT, link["to"], params["min_link_mbit"])
+    )
 
 
 def names_by(field, facts):
@@ -919,6 +983,7 @@ class Job(object):
         self.spec = spec_of(module.params)
         self.workers = [one for one in module.params["workers"] if one["name"] not in module.params["unreachable"]]
         self.left_out = []
+        self.links = []
         self.folder = "%s/jobs/%s" % (module.params["state_dir"].rstrip("/"), module.params["name"])
         self.stop_file = self.folder + "/stop"
         self.always = {"spec_hash": spec_hash(self.spec), "log": self.folder + "/mpirun.log"}
@@ -950,7 +1015,7 @@ class Job(object):
         if result is None:
             return None
         # The ranks write what they know; of restarts they know nothing, and an earlier release recorded none.
-        result = dict({"restarts": [], "lost_workers": [], "left_out": []}, **result)
+        result = dict({"restarts": [], "lost_workers": [], "left_out": [], "links": []}, **result)
         if self.params["force"]:
             return result
         difference = spec_difference(self.launcher.read_json(self.folder + "/spec.json") or {}, self.spec)
@@ -976,8 +1041,31 @@ class Job(object):
         for name in self.params["unreachable"]:
             unfit[name] = ["%s: does not answer; check its power and its network" % name]
         self.leave_out(common, unfit)
+        self.measure_links()
         if is_path(self.params["task"]):
             self.check_task()
+
+    def measure_links(self):
+        """What the ring carries; of those that are left where somebody's link was too bad, until there is none."""
+        while self.params["link_seconds"] > 0 and len(self.workers) > 1:
+            request = {
+                "workers": self.workers,
+                "ssh_port": self.params["ssh_port"],
+                "seconds": self.params["link_seconds"],
+            }
+            status, out, err = self.launcher.call(["python", "-m", "edge_training.links", "all", json.dumps(request)])
+            try:
+                self.links = json.loads(out)["links"]
+            except ValueError:
+                self.fail(
+                    "container %s does not say what the links carry, it ended with status %s: %s"
+                    % (self.launcher.name, status, (err or out).strip()[-500:])
+                )
+            unfit = link_findings(self.params, self.workers, self.links)
+            if not unfit:
+                return
+            self.leave_out([], unfit)
+        self.links = []
 
     def leave_out(self, common, unfit):
         """The workers without those that are unfit; none of them may be the launcher."""
@@ -988,7 +1076,7 @@ class Job(object):
         if launcher in unfit:
             self.stop_at_findings([*every, LAUNCHER_STAYS % (launcher, launcher)], launcher_unfit=True)
         self.workers = [worker for worker in self.workers if worker["name"] not in unfit]
-        self.left_out = [{"name": name, "findings": findings} for name, findings in sorted(unfit.items())]
+        self.left_out += [{"name": name, "findings": findings} for name, findings in sorted(unfit.items())]
         if len(self.workers) < self.params["min_workers"]:
             short = "%d of %d workers are fit, fewer than min_workers (%d)" % (
                 len(self.workers),
@@ -1036,18 +1124,19 @@ class Job(object):
 
     def train(self, command):
         """The result and the progress, by as many runs as it takes: each goes on from the last checkpoint."""
-        started, workers, note, restarts = time.monotonic(), self.workers, "", []
+        started, workers, restarts = time.monotonic(), self.workers, []
+        told = {"event": "links", "links": self.links} if self.links else None
         while True:
             log = self.always["log"] if not restarts else "%s/mpirun-%d.log" % (self.folder, len(restarts))
             seconds = max(1, int(self.params["timeout_seconds"] - (time.monotonic() - started)))
-            status, result = self.ranks(command, workers, log, note, seconds)
+            status, result = self.ranks(command, workers, log, told, seconds, again=bool(restarts))
             passed = time.monotonic() - started
             progress = progress_lines(self.launcher.read(self.folder + "/progress.jsonl") or "")
             if result is not None:
                 left = [worker["name"] for worker in workers]
                 lost = [worker["name"] for worker in self.workers if worker["name"] not in left]
-                result = dict(result, restarts=restarts, lost_workers=lost, left_out=self.left_out)
-                if restarts or self.left_out:
+                result = dict(result, restarts=restarts, lost_workers=lost, left_out=self.left_out, links=self.links)
+                if restarts or self.left_out or self.links:
                     self.launcher.write_json(self.folder + "/result.json", result)
                 return result, progress
             said = self.launcher.read(log) or ""
@@ -1074,17 +1163,14 @@ class Job(object):
                     rc=status,
                 )
             restarts.append({"reason": reason, "seconds": round(passed, 1), "workers": names})
-            note = "%s; going on with %d of %d workers from the last checkpoint" % (
-                reason,
-                len(names),
-                len(self.workers),
-            )
+            note = "%s; going on with %d of %d workers from the last checkpoint"
+            told = {"event": "note", "text": note % (reason, len(names), len(self.workers))}
             command = mpirun_command(dict(self.params, workers=workers, resume=True, force=False))
 
-    def ranks(self, command, workers, log, note, seconds):
+    def ranks(self, command, workers, log, told, seconds, again):
         """(exit status of mpirun, or None if it did not end; result of the training, or None)"""
-        line = json.dumps({"event": "note", "text": note}) if note else ""
-        script = ["sh", "-c", RUN_SCRIPT, "horovod_job", self.folder, log, json.dumps(self.spec), line, str(seconds)]
+        script = ["sh", "-c", RUN_SCRIPT, "horovod_job", self.folder, log, json.dumps(self.spec)]
+        script += ["again" if again else "", json.dumps(told) if told else "", str(seconds)]
         handle = self.launcher.start(script + command)
         status, _passed = self.wait_for(handle, seconds + 60, until=self.stop_file)
         if status is None and os.path.exists(self.stop_file):
@@ -1182,6 +1268,8 @@ def main():
             "unreachable": {"type": "list", "elements": "str", "default": []},
             "memory_mib": {"type": "int", "default": 320},
             "disk_mib": {"type": "int", "default": 256},
+            "link_seconds": {"type": "float", "default": 0.5},
+            "min_link_mbit": {"type": "int", "default": 0},
             "max_restarts": {"type": "int", "default": 3},
             "min_workers": {"type": "int", "default": 1},
             "resume": {"type": "bool", "default": True},

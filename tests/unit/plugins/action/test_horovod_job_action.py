@@ -82,6 +82,14 @@ def test_each_line_of_progress_is_shown_once(shown):
     assert launcher.calls[-1] == "cleanup"
 
 
+def test_what_links_carry_is_said_in_one_line(shown):
+    ends = (("nuc-01", "nuc-02", 941), ("nuc-02", "nuc-03", 94), ("nuc-03", "nuc-01", 939))
+    measured = [{"from": one, "to": other, "bits_per_second": mbit * 1000000} for one, other, mbit in ends]
+    told = {"event": "links", "links": measured}
+    follow(Launcher([{"started": 1}, {"finished": 1, "changed": True}], [[], [told]]))
+    assert shown == ["job: links carry 939 Mbit/s; the slowest, from nuc-02 to nuc-03, 94"]
+
+
 def test_what_an_earlier_run_left_is_not_shown_again(shown):
     old, new = dict(EPOCH, epoch=1, loss=9.0), dict(EPOCH, epoch=1)
     launcher = Launcher([{"started": 1}, {"finished": 1, "changed": True}], [[START, old], [START, old], [START, new]])

@@ -36,6 +36,8 @@ def params(**changes: Any) -> dict[str, Any]:
         "unreachable": [],
         "memory_mib": 320,
         "disk_mib": 256,
+        "link_seconds": 0.5,
+        "min_link_mbit": 0,
         "max_restarts": 3,
         "min_workers": 1,
         "checkpoint_copies": 1,
@@ -89,6 +91,8 @@ def test_a_sound_job_has_no_findings() -> None:
         ({"checkpoint_copies": -1}, "checkpoint_copies: -1: must be 0 or more"),
         ({"disk_mib": 0}, "disk_mib: 0: must be greater than 0"),
         ({"accumulate": 0}, "accumulate: 0: must be greater than 0"),
+        ({"min_link_mbit": -1}, "min_link_mbit: -1: must be 0 or more"),
+        ({"min_link_mbit": 900, "link_seconds": 0}, "min_link_mbit: 900 with link_seconds 0: links that are not"),
         ({"local_steps": 8, "compression": "fp16"}, "compression: fp16 with local_steps 8: gradients are compressed"),
         ({"local_steps": 2}, "local_steps: 2: parameters and Adam's two moments are averaged"),
         ({"local_steps": 8, "accumulate": 4}, "local_steps: 8 with accumulate 4: both make ranks talk less often"),
@@ -295,6 +299,8 @@ class Container:
         self, runs: list[tuple[int, str]], answering: list[list[str]], probed: dict[str, Any] | None = None
     ) -> None:
         self.probed = probed
+        # What each of the ring's links carries, by the names of its two ends; the others 940 Mbit/s.
+        self.slow: dict[tuple[str, str], Any] = {}
         self.runs, self.answering, self.started, self.stopped = runs, answering, [], []  # type: ignore[var-annotated]
         self.name, self.files = "edge-worker", {}  # type: ignore[var-annotated]
 
@@ -311,11 +317,22 @@ class Container:
         if "edge_training.stop" in command:
             self.stopped.append([word for word in command if word.startswith("10.")])
             return 0, "0", ""
+        if "edge_training.links" in command:
+            return (
+                0,
+                json.dumps({"links": [self._link(*ends) for ends in ring(json.loads(command[-1])["workers"])]}),
+                "",
+            )
         if self.probed is not None:
             return 0, json.dumps(self.probed), ""
         asked = json.loads(command[-1])["workers"]
         names = self.answering.pop(0)
         return 0, json.dumps({"workers": [{"facts": {}} if one["name"] in names else {} for one in asked]}), ""
+
+    def _link(self, sender: str, receiver: str) -> dict[str, Any]:
+        found = self.slow.get((sender, receiver), 940)
+        known = {"from": sender, "to": receiver}
+        return known | ({"error": found} if isinstance(found, str) else {"bits_per_second": found * 1_000_000})
 
     def read(self, path: str) -> str | None:
         return self.files.get(path)
@@ -329,6 +346,11 @@ class Container:
         return {"ranks": 2} if path.endswith("result.json") else None
 
 
+def ring(workers: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    names = [worker["name"] for worker in workers]
+    return list(zip(names, names[1:] + names[:1], strict=True))
+
+
 def job(container: Container, **changes: Any) -> horovod_job.Job:
     def fail_json(msg: str, **fields: Any) -> None:
         raise FailedError(msg, **fields)
@@ -337,7 +359,7 @@ def job(container: Container, **changes: Any) -> horovod_job.Job:
     made.module = type("Module", (), {"fail_json": staticmethod(fail_json), "warn": lambda _text: None})
     made.params, made.launcher = params(**changes), container
     made.workers = [one for one in made.params["workers"] if one["name"] not in made.params["unreachable"]]
-    made.left_out, made.stop_file = [], "/jobs/digits-1/stop"
+    made.left_out, made.links, made.stop_file = [], [], "/jobs/digits-1/stop"
     made.spec, made.folder = {}, "/jobs/digits-1"
     made.always = {"log": "/jobs/digits-1/mpirun.log"}
     return made
@@ -355,6 +377,55 @@ def test_whoever_is_unfit_is_left_out_and_named_in_the_record() -> None:
     assert off == {"name": "nuc-03", "findings": ["nuc-03: does not answer; check its power and its network"]}
     assert result["lost_workers"] == []
     assert job(container, force=True).recorded_result() == result
+
+
+def test_a_worker_whose_links_are_bad_is_left_out_and_the_ring_of_the_others_is_measured_anew() -> None:
+    probed = {"launcher": {"host": "host-1"}, "workers": [answer(1), answer(2), answer(3)]}
+    container = Container([(0, "")], [], probed)
+    container.slow = {("nuc-02", "nuc-03"): 94, ("nuc-03", "nuc-01"): 93}
+    made = job(container, unfit="leave_out", min_link_mbit=900)
+    made.preflight()
+    assert [(one["from"], one["to"]) for one in made.links] == [("nuc-01", "nuc-02"), ("nuc-02", "nuc-01")]
+    result, _progress = made.train(["mpirun"])
+    assert result["links"] == made.links
+    (left_out,) = result["left_out"]
+    assert left_out["name"] == "nuc-03" and len(left_out["findings"]) == 2
+    assert left_out["findings"][0].startswith("nuc-03: nuc-02 sends 94 Mbit/s to nuc-03, less than min_link_mbit (900)")
+    assert json.loads(container.started[0][8]) == {"event": "links", "links": made.links}
+
+
+@pytest.mark.parametrize(
+    ("slow", "workers", "at_fault"),
+    [
+        ({}, 3, {}),
+        # One direction alone: whoever sends, but for the launcher, without which nothing starts.
+        ({("nuc-02", "nuc-03"): 94}, 3, {"nuc-02": 1}),
+        ({("nuc-01", "nuc-02"): 94}, 3, {"nuc-02": 1}),
+        ({("nuc-01", "nuc-02"): "Connection refused", ("nuc-02", "nuc-03"): 94}, 3, {"nuc-02": 2}),
+        ({("nuc-03", "nuc-01"): 94, ("nuc-01", "nuc-02"): 94}, 3, {"nuc-01": 2}),
+        ({("nuc-01", "nuc-02"): 94, ("nuc-02", "nuc-01"): 94}, 2, {"nuc-02": 2}),
+    ],
+)
+def test_a_bad_link_is_the_fault_of_whoever_has_two(slow: Any, workers: int, at_fault: dict[str, int]) -> None:
+    container = Container([], [])
+    container.slow = slow
+    measured = [container._link(*ends) for ends in ring(WORKERS[:workers])]
+    unfit = horovod_job.link_findings(params(min_link_mbit=900), WORKERS[:workers], measured)
+    assert {name: len(findings) for name, findings in unfit.items()} == at_fault
+
+
+def test_a_link_without_a_connection_refuses_the_job_whatever_it_must_carry() -> None:
+    container = Container([], [], {"launcher": {"host": "host-1"}, "workers": [answer(1), answer(2), answer(3)]})
+    container.slow = {("nuc-02", "nuc-03"): "timed out"}
+    with pytest.raises(FailedError) as failed:
+        job(container).preflight()
+    assert "nuc-02: no TCP connection from nuc-02 to nuc-03 (timed out); MPI takes any port" in str(failed.value)
+    container.slow = {("nuc-02", "nuc-03"): 1}
+    job(container).preflight()
+    container.slow = {("nuc-02", "nuc-03"): "timed out"}
+    unmeasured = job(container, link_seconds=0)
+    unmeasured.preflight()
+    assert unmeasured.links == []
 
 
 @pytest.mark.parametrize(
@@ -389,7 +460,8 @@ def test_a_training_goes_on_with_the_workers_that_are_left() -> None:
     assert job(container, force=True).recorded_result() == result
     first, second, _third = container.started
     assert first[7] == ""
-    assert json.loads(second[7])["text"].endswith("; going on with 2 of 3 workers from the last checkpoint")
+    assert second[7] == "again"
+    assert json.loads(second[8])["text"].endswith("; going on with 2 of 3 workers from the last checkpoint")
     assert second[second.index("-H") + 1] == "10.10.0.1:1,10.10.0.3:1"
     assert second[-1] == "--resume"
     assert [command[5] for command in container.started] == [
@@ -405,7 +477,7 @@ def test_a_worker_that_answers_again_takes_part_from_the_next_restart_on() -> No
     result, _progress = job(container, force=True).train(["mpirun", "first"])
     assert [one["workers"] for one in result["restarts"]] == [["nuc-01", "nuc-03"], ["nuc-01", "nuc-02", "nuc-03"]]
     assert result["lost_workers"] == []
-    assert json.loads(container.started[2][7])["text"].endswith(
+    assert json.loads(container.started[2][8])["text"].endswith(
         "; going on with 3 of 3 workers from the last checkpoint"
     )
 
@@ -445,7 +517,7 @@ def test_a_record_says_the_same_as_its_training_did() -> None:
     container = Container([(0, "")], [])
     result, _progress = job(container).train(["mpirun"])
     assert job(container, force=True).recorded_result() == result
-    assert result == {"ranks": 2, "restarts": [], "lost_workers": [], "left_out": []}
+    assert result == {"ranks": 2, "restarts": [], "lost_workers": [], "left_out": [], "links": []}
     assert container.files == {"/jobs/digits-1/mpirun.log": ""}
 
 
