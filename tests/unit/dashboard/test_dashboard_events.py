@@ -146,6 +146,24 @@ def test_a_training_is_followed_from_its_start_to_its_result(dashboard: Dashboar
     assert (anew["points"], anew["epochs"], anew["result"]) == ([], [], None)
 
 
+def test_links_belong_to_the_training_that_they_were_measured_for(begun: Dashboard) -> None:
+    olga = begun.signed_in()
+    ends = (("nuc-001", "nuc-002", 941_000_000), ("nuc-002", "nuc-001", 94_000_000))
+    links = [{"from": one, "to": other, "bits_per_second": bits} for one, other, bits in ends]
+    start = {"event": "start", "job": "digits-1", "ranks": 2}
+    with olga.listening() as told:
+        begun.report({"event": "links", "job": "digits-1", "links": links})
+        heard = next(told)
+    assert (heard.data["event"], heard.data["links"]) == ("links", links)
+    assert (shown := olga.asked("GET", "/api/training"))["links"] == links and shown["start"] is None
+    # It starts, and again after a fault; then there is another one, whose links nobody measured.
+    for _time in range(2):
+        begun.report(start, step(0))
+        assert olga.asked("GET", "/api/training")["links"] == links
+    begun.report({"event": "result", "job": "digits-1", "accuracy": 0.97}, start)
+    assert olga.asked("GET", "/api/training")["links"] == []
+
+
 def test_a_training_that_tells_of_few_steps_has_its_curve_all_the_same(begun: Dashboard) -> None:
     """As edge_training.train does: every ten seconds, counted anew in each epoch."""
     told = [(1, 117), (1, 233), (2, 119), (2, 235), (3, 121)]
@@ -177,6 +195,7 @@ def test_a_loss_that_is_no_number_any_more_is_none(dashboard: Dashboard) -> None
         ({"event": "device", "device": "nuc-001", "cpu_percent": 140}, "cpu_percent"),
         ({"event": "device", "device": "nuc-001", "state": "well"}, "state"),
         ({"event": "step", "job": "digits-1", "rank": -1, "step": 0}, "rank"),
+        ({"event": "links", "job": "digits-1", "links": [{"from": "nuc-001", "bits_per_second": 1}]}, "to"),
         ({"event": "step", "job": "Digits 1", "rank": 0, "step": 0}, "job"),
         ({"event": "step", "job": "digits-1", "rank": 0, "step": 1e300}, "step"),
     ],

@@ -209,3 +209,35 @@ def test_a_training_is_drawn_as_it_goes_and_on_a_phone_nothing_sticks_out(browse
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     cut = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
     assert page.locator(".tile .name").evaluate_all(cut) == []
+
+
+@pytest.mark.parametrize("count", [2, 8, 100])
+def test_the_ring_is_drawn_with_what_its_links_carry(browser: Browser, hundred: Dashboard, count: int) -> None:
+    page = opened(browser, hundred, "viktor", viewport={"width": 390, "height": 844})
+    names = [f"nuc-{number:03}" for number in range(1, count + 1)]
+    links = [
+        {"from": one, "to": other, "bits_per_second": 94_000_000 if one == "nuc-002" else 941_000_000}
+        for one, other in zip(names, [*names[1:], names[0]], strict=True)
+    ]
+    hundred.report({"event": "links", "job": "digits-1", "links": links})
+    usual = 518 if count == 2 else 941
+    slowest = f"the slowest, from nuc-002 to {names[2 % count]}, 94 Mbit/s"
+    words = f"Ring of {count} devices. Links carry {usual} Mbit/s; {slowest}"
+    ring = page.get_by_role("img", name=words)
+    expect(ring).to_be_visible()
+    expect(ring.locator(".link")).to_have_count(count)
+    expect(ring.locator(".slow")).to_have_count(1)
+    assert ring.locator("text").all_text_contents() == (names if count <= 12 else [])
+    expect(page.locator("#training")).to_contain_text("begins")
+    # Nothing of it is cut off at the edge of the drawing.
+    box = ring.bounding_box()
+    assert box is not None
+    for part in ring.locator("text, circle").all():
+        inner = part.bounding_box()
+        assert inner is not None and box["x"] <= inner["x"] and inner["x"] + inner["width"] <= box["x"] + box["width"]
+    LOGS.mkdir(parents=True, exist_ok=True)
+    page.locator("#training").screenshot(path=LOGS / f"ring-{count}.png")
+    # Steps go on beneath it.
+    hundred.report({"event": "start", "job": "digits-1", "task": "digits", "ranks": count, "hosts": names})
+    expect(page.locator("#training")).to_contain_text("runs")
+    expect(ring).to_be_visible()

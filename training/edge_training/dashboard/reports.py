@@ -36,6 +36,11 @@ class DeviceReport(BaseModel):
     temperature_celsius: Annotated[float, Field(ge=-100, le=300)] | None = None
 
 
+class LinksReport(trainings.Links):
+    event: Literal["links"]
+    job: Job
+
+
 class StartReport(trainings.Start):
     event: Literal["start"]
     job: Job
@@ -56,9 +61,10 @@ class ResultReport(trainings.Result):
     job: Job
 
 
-TrainingReport = Annotated[StartReport | EpochReport | StepReport | ResultReport, Field(discriminator="event")]
+OfTraining = LinksReport | StartReport | EpochReport | StepReport | ResultReport
+TrainingReport = Annotated[OfTraining, Field(discriminator="event")]
 TRAINING_REPORT: TypeAdapter[TrainingReport] = TypeAdapter(TrainingReport)
-Report = Annotated[DeviceReport | StartReport | EpochReport | StepReport | ResultReport, Field(discriminator="event")]
+Report = Annotated[DeviceReport | OfTraining, Field(discriminator="event")]
 
 
 class Reports(BaseModel):
@@ -100,6 +106,8 @@ def take_line(change: Change, line: str, seen: Trainings) -> None:
 def _take(change: Change, report: TrainingReport, seen: Trainings) -> None:
     given = _given(report)
     match report:
+        case LinksReport():
+            seen.links(change, report.job, trainings.Links.model_validate(given))
         case StartReport():
             seen.start(change, report.job, trainings.Start.model_validate(given))
         case EpochReport():

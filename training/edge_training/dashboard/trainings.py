@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from typing_extensions import TypedDict  # typing's own only from Python 3.12 on
 
 from edge_training.dashboard.store import Change, Store
 
@@ -23,6 +23,16 @@ def _finite(value: Any) -> Any:
 Number = Annotated[float | None, BeforeValidator(_finite)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Word = Annotated[str, Field(max_length=200)]
+
+
+# One link of the ring; `from` is no name that a class could have.
+Link = TypedDict("Link", {"from": Word, "to": Word, "bits_per_second": Count})
+
+
+class Links(BaseModel):
+    """What the ring carried before the start, as edge.rack.horovod_job reports it."""
+
+    links: Annotated[list[Link], Field(max_length=10_000)]
 
 
 class Start(BaseModel):
@@ -82,6 +92,7 @@ class Training(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     job: Word
+    links: list[Link] = []
     start: Start | None = None
     epochs: list[Epoch] = []
     result: Result | None = None
@@ -91,15 +102,24 @@ class Trainings:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    def links(self, change: Change, job: str, record: Links) -> None:
+        """Measured before a training begins."""
+        self._begin(change, Training(job=job, links=record.links))
+        change.tell("training", {"job": job, "event": "links", **record.model_dump()})
+
     def start(self, change: Change, job: str, record: Start) -> None:
-        """A training begins, or begins anew under the same name."""
-        change.connection.execute("DELETE FROM steps WHERE job = ?", (job,))
-        self._save(change, Training(job=job, start=record))
+        """A training begins, begins anew under the same name, or goes on after a fault, with the links that it has."""
+        before = self._of(change, job)
+        self._begin(change, Training(job=job, start=record, links=before.links if before.result is None else []))
+        change.tell("training", {"job": job, "event": "start", **record.model_dump()})
+
+    def _begin(self, change: Change, training: Training) -> None:
+        change.connection.execute("DELETE FROM steps WHERE job = ?", (training.job,))
+        self._save(change, training)
         old = "SELECT job FROM trainings ORDER BY touched DESC LIMIT -1 OFFSET ?"
         for row in change.connection.execute(old, (TRAININGS_KEPT,)).fetchall():
             change.connection.execute("DELETE FROM steps WHERE job = ?", (row["job"],))
             change.connection.execute("DELETE FROM trainings WHERE job = ?", (row["job"],))
-        change.tell("training", {"job": job, "event": "start", **record.model_dump()})
 
     def epoch(self, change: Change, job: str, record: Epoch) -> None:
         training = self._of(change, job)
@@ -129,7 +149,7 @@ class Trainings:
             row = connection.execute("SELECT data FROM trainings ORDER BY touched DESC LIMIT 1").fetchone()
             if row is None:
                 return None
-            training: dict[str, Any] = json.loads(row["data"])
+            training = Training.model_validate_json(row["data"]).model_dump()
             job = (training["job"],)
             # By their places, not their numbers: a training may tell of few of its steps.
             count = connection.execute("SELECT count(DISTINCT step) AS steps FROM steps WHERE job = ?", job)

@@ -2,6 +2,7 @@
 
 import { drawing, element } from "./draw.js";
 import { seconds, setRanks } from "./rack.js";
+import { drawRing } from "./ring.js";
 
 const WIDE = 320;
 const HIGH = 90;
@@ -16,7 +17,7 @@ export function setTraining(given) {
 
 // False where the page does not know this training and has to ask for it.
 export function heard(event) {
-  if (event.event === "start" || !training || training.job !== event.job) return false;
+  if (event.event === "links" || event.event === "start" || !training || training.job !== event.job) return false;
   if (event.event === "epoch") {
     training.epochs = [...training.epochs.filter((one) => one.epoch < event.epoch), event];
   } else if (event.event === "step") {
@@ -42,7 +43,7 @@ function draw() {
     place.replaceChildren(element("p", { class: "quiet" }, "No training has reported yet."));
     return;
   }
-  const { start, epochs, result, by_rank: ranks } = training;
+  const { start, epochs, links, result, by_rank: ranks } = training;
   const hosts = start?.hosts || [];
   setRanks(result ? new Map() : new Map(hosts.map((host, rank) => [host, { rank, seconds: ranks.find((one) => one.rank === rank)?.seconds }])));
   const epoch = epochs.at(-1);
@@ -51,7 +52,7 @@ function draw() {
   const known = curve.filter(([, loss]) => loss !== null);
   const slow = slowest(ranks);
   const figures = [
-    ["State", result ? "ended" : "runs"],
+    ["State", result ? "ended" : start ? "runs" : "begins"],
     ["Epoch", epoch ? `${epoch.epoch} of ${epoch.epochs}` : ""],
     ["Loss", known.length ? known.at(-1)[1].toFixed(4) : curve.length ? "not a number" : ""],
     ["Accuracy", number(result?.accuracy ?? epoch?.accuracy, (value) => `${(100 * value).toFixed(1)} %`)],
@@ -63,6 +64,7 @@ function draw() {
     element("p", { class: "job-name" }, training.job),
     element("dl", { class: "figures" }, ...figures.filter(([, value]) => value).map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)))),
     lossCurve(known, training.points.length ? "step" : "epoch"),
+    links.length ? drawRing(links) : "",
     ranks.length ? rankTable(ranks, hosts, slow) : "",
   );
 }
