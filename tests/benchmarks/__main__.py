@@ -2,7 +2,7 @@
 
     make bench                                     all, about half an hour on two cores
     python -m tests.benchmarks [NAME...]           some, by the name of their file
-    make lab LAB_DEVICES=20 && make bench          with manager and push_cost, which want a lab that stands
+    make lab LAB_DEVICES=20 && make bench          with manager, push_cost and soak, which want a lab that stands
 
 Each writes .bench/NAME.md and NAME.json by itself and runs by itself, too. This adds .bench/report.md, report.json and
 charts of what was measured at several sizes. One that fails is named in the report, and this ends with 1 after the
@@ -40,9 +40,12 @@ BENCHMARKS = {
     "dashboard_pages": "from a device's event to every open page",
     "manager": "memory of the Device Managers of the lab that stands",
     "push_cost": "a push that changes nothing beside a ping, over the lab that stands",
+    "soak": "a rack that trains, releases and predicts over and over: what fails, what piles up",
 }
 # They want a lab that stands, and are left out where none does.
-IN_LAB = ("manager", "push_cost")
+IN_LAB = ("manager", "push_cost", "soak")
+# What runs as long as it is told to is short here.
+OPTIONS = {"soak": ("--minutes", "10")}
 PACKAGES = ("ansible-core", "torch", "onnxruntime", "fastapi", "docker")
 
 
@@ -77,7 +80,10 @@ def measure(name: str) -> dict[str, Any]:
         (BENCH / f"{name}{suffix}").unlink(missing_ok=True)
     began = time.monotonic()
     status = subprocess.run(
-        [sys.executable, "-m", f"tests.benchmarks.{name}"], cwd=CHECKOUT, stdin=subprocess.DEVNULL, check=False
+        [sys.executable, "-m", f"tests.benchmarks.{name}", *OPTIONS.get(name, ())],
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        check=False,
     ).returncode
     seconds = round(time.monotonic() - began, 1)
     written = BENCH / f"{name}.json"
