@@ -143,7 +143,7 @@ def test_a_commit_that_nobody_signed_does_not_get_to_the_control_node(lab: Lab) 
         operator(lab, "reset", "--quiet", "--hard", head)
 
 
-def test_without_the_control_node_a_device_mends_itself_and_reports_later(lab: Lab) -> None:
+def test_without_the_control_node_for_two_intervals_a_device_mends_itself_and_reports_later(lab: Lab) -> None:
     lab.inside("nuc-001", "rm", "-r", "/var/lib/edge/checkpoints")
     lab.inside("nuc-001", "docker", "rm", "--force", "edge-predictor")
     control("stop")
@@ -155,13 +155,19 @@ def test_without_the_control_node_a_device_mends_itself_and_reports_later(lab: L
         assert "control.edge.lab" in found["last"]["offline"]
         assert found["containers"]["edge-predictor"] == "healthy"
         assert found["reports_waiting"] >= 1
+        # The next interval, with nobody there still; this is what the timer does.
+        lab.inside("nuc-001", "systemctl", "start", "edge-converge.service")
+        again = status(lab)
+        assert (again["last"]["outcome"], again["reports_waiting"]) == ("ok", found["reports_waiting"] + 1)
+        assert "control.edge.lab" in again["last"]["offline"]
     finally:
         control("start")
     assert until(lambda: answers(lab))
     assert until(lambda: "reports sent" in lab.inside("nuc-001", "edge-converge", "send"))
     assert status(lab)["reports_waiting"] == 0
-    newest = reports(lab, controller="nuc-001")[0]
-    assert {"pull", "offline", "outcome:corrective"} <= labels(newest)
+    newest, before = reports(lab, controller="nuc-001")[:2]
+    assert {"pull", "offline", "outcome:ok"} <= labels(newest)
+    assert {"pull", "offline", "outcome:corrective"} <= labels(before)
 
 
 def test_a_pause_keeps_the_timers_runs_away(lab: Lab) -> None:
