@@ -58,6 +58,13 @@ options:
       - name: push_reports_folder
     env:
       - name: EDGE_PUSH_REPORTS_FOLDER
+  run_id:
+    description:
+      - A UUID (RFC 9562) for the run, which ARA finds by the label C(run:UUID). So whoever begins the run can link to
+        its report before there is one. Without it the run gets one of its own.
+    type: str
+    env:
+      - name: EDGE_PUSH_REPORTS_RUN_ID
 notes:
   - The variables are those of V(localhost), so they stand in C(group_vars/all).
 author:
@@ -162,7 +169,7 @@ class CallbackModule(CallbackBase):
         push_journal.finish_cut(self._folder, time.time())
         self._send()
         about = {
-            "id": str(uuid.uuid4()),
+            "id": str(uuid.UUID(given_id) if (given_id := self.get_option("run_id")) else uuid.uuid4()),
             "mode": "push",
             "name": Path(self.playbook).stem,
             "path": self.playbook,

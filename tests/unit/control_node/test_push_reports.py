@@ -62,6 +62,7 @@ class Controller:
 
     def __init__(self, folder: Path, url: str, ca: Path) -> None:
         self.folder, self.waiting = folder, folder / "reports"
+        self.run_id = ""
         self.playbook = folder / f"configure-{next(NAMES)}.yml"
         self.playbook.write_text(PLAYBOOK)
         self.devices = [f"nuc-{next(NAMES):03}-p" for _ in range(2)]
@@ -87,7 +88,10 @@ class Controller:
 
     def push(self, *more: str) -> subprocess.CompletedProcess[str]:
         return ansible_playbook(
-            *self.arguments(*more), stderr=subprocess.STDOUT, ANSIBLE_CALLBACKS_ENABLED="edge.rack.push_reports"
+            *self.arguments(*more),
+            stderr=subprocess.STDOUT,
+            ANSIBLE_CALLBACKS_ENABLED="edge.rack.push_reports",
+            EDGE_PUSH_REPORTS_RUN_ID=self.run_id,
         )
 
     def there(self, ara: Ara) -> list[dict[str, Any]]:
@@ -95,6 +99,10 @@ class Controller:
         status, found = ara.ask("reader", "read", "GET", "/api/v1/playbooks?label=push&order=started&limit=1000")
         assert status == 200
         return [run for run in found["results"] if run["name"] == self.playbook.stem]
+
+
+def run_ids(run: dict[str, Any]) -> list[str]:
+    return [label["name"] for label in run["labels"] if label["name"].startswith("run:")]
 
 
 def labels(run: dict[str, Any]) -> set[str]:
@@ -123,12 +131,26 @@ def controller(url: str, authority: Path, tmp_path: Path) -> Controller:
     return Controller(tmp_path, url, authority / "ca.crt")
 
 
+def test_who_begins_a_push_may_say_under_which_name_it_is_found(ara: Ara, controller: Controller) -> None:
+    controller.run_id = "2b7d1a2e-8f5c-5b0a-9f61-0d3f6c1f0a11"
+    assert controller.push().returncode == 0
+    (run,) = controller.there(ara)
+    assert run_ids(run) == [f"run:{controller.run_id}"]
+    # What is no UUID is said, and the push goes on without a report.
+    controller.run_id = "../../etc"
+    done = controller.push()
+    assert done.returncode == 0
+    assert "This push is not reported to ARA" in done.stdout
+    assert len(controller.there(ara)) == 1
+
+
 def test_a_push_stands_there_with_devices_release_outcome_and_who_pushed(ara: Ara, controller: Controller) -> None:
     good, bad = controller.devices
     done = controller.push("-e", f"unfit={bad}")
     assert done.returncode == 2
     assert "WARNING" not in done.stdout
     (run,) = controller.there(ara)
+    assert len(run_ids(run)) == 1
     assert (run["status"], run["user"], run["controller"]) == ("failed", getpass.getuser(), socket.gethostname())
     assert labels(run) == {"push", "release:2026.12", "outcome:failed"}
     counts = {

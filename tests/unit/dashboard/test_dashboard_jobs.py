@@ -9,12 +9,23 @@ import concurrent.futures
 import json
 import subprocess
 import sys
+import uuid
 from typing import Any
 
 import pytest
 
 from tests.unit.dashboard.served import CHECKOUT, Dashboard, processes, row, until
 from tests.unit.playbook_runs import INVENTORIES
+
+TELLS_ITS_RUN = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.debug:
+        msg: "run {{ run }}, url {{ push_reports_url | default('none') }}"
+      vars:
+        run: "{{ lookup('ansible.builtin.env', 'EDGE_PUSH_REPORTS_RUN_ID') }}"
+"""
 
 
 @pytest.fixture
@@ -30,6 +41,27 @@ def test_a_job_runs_a_playbook_and_says_what_it_says(dashboard: Dashboard) -> No
     ended = olga.ended(job["id"])
     assert (ended["state"], ended["rc"]) == ("succeeded", 0)
     assert '"msg": "epochs 3"' in olga.said(job["id"])
+
+
+def test_a_job_links_to_its_run_in_ara_where_runs_are_reported(own: Dashboard, dashboard: Dashboard) -> None:
+    own.environment["EDGE_DASHBOARD_REPORTS_URL"] = "https://control.example.com:8444/"
+    (own.project / "train.yml").write_text(TELLS_ITS_RUN)
+    own.begin()
+    olga = own.signed_in()
+    job = olga.job(action="train", task="digits")
+    said = olga.said(olga.ended(job["id"])["id"])
+    given = job["report"].removeprefix("https://control.example.com:8444/?label=run:")
+    assert f"run {uuid.UUID(given)}, url none" in said
+    # The same each time, another one for another job, and in the audit.
+    assert olga.asked("GET", f"/api/jobs/{job['id']}")["report"] == job["report"]
+    assert olga.job(action="train", task="digits", epochs=2)["report"] != job["report"]
+    lines = [json.loads(line) for line in (own.state / "audit.jsonl").read_text().splitlines()]
+    assert {line["report"] for line in lines if line["job"] == job["id"]} == {job["report"]}
+    # The status, which it asks for each minute, is not reported.
+    asked = json.loads((own.state / "watch/run.json").read_text())
+    assert (asked["extra_vars"], asked["run_id"]) == ({"push_reports_url": ""}, None)
+    other = dashboard.signed_in()
+    assert other.ended(other.job(action="train", task="digits")["id"])["report"] is None
 
 
 def test_a_playbook_that_fails_is_a_job_that_failed(dashboard: Dashboard) -> None:

@@ -125,6 +125,7 @@ def test_a_tile_has_its_power_and_a_button_switches_it(browser: Browser, own: Da
     rows = [row(f"nuc-{number:03}", power=power) for number, power in enumerate(states, 1)]
     own.rows(rows)
     own.rows([row("nuc-001", power="off", outcome="silent"), *rows[1:]], "rows_after.json")
+    own.environment["EDGE_DASHBOARD_REPORTS_URL"] = "https://control.example.com:8444"
     own.begin()
     olga = own.signed_in()
     until(lambda: olga.asked("GET", "/api/rack")["watch"]["asked"], "the status")
@@ -151,6 +152,8 @@ def test_a_tile_has_its_power_and_a_button_switches_it(browser: Browser, own: Da
     expect(page.locator("#output")).to_contain_text("nuc-001 off True")
     expect(page.locator("[data-device=nuc-001] .power")).to_have_text("off")
     expect(page.locator("[data-device=nuc-001] .word")).to_have_text("not up")
+    found = re.compile(r"^https://control\.example\.com:8444/\?label=run:[0-9a-f-]{36}$")
+    expect(page.get_by_role("link", name="Report")).to_have_attribute("href", found)
 
 
 def test_a_release_is_drawn_from_wave_to_wave(browser: Browser, own: Dashboard) -> None:

@@ -7,6 +7,7 @@ import logging
 import shutil
 import sqlite3
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -73,7 +74,8 @@ class Jobs:
                     "INSERT INTO jobs (action, lane, parameters, who, state, began) VALUES (?, ?, ?, ?, ?, ?)", row
                 ).lastrowid
                 assert number is not None
-                change.tell("job", _told(change, number))
+                job = self._told(change, number)
+                change.tell("job", job)
             audit.write(
                 self._audit,
                 event="begin",
@@ -82,10 +84,11 @@ class Jobs:
                 address=address,
                 action=asked.action,
                 parameters=parameters,
+                report=job["report"],
             )
             run = self._runs[number] = Run(self._folder / str(number))
             self._wake.set()
-            run.begin(self._playbook(asked))
+            run.begin(self._playbook(asked, _run_id(number, job["began"])))
         return self.job(number), True
 
     def cancel(self, number: int, who: str, address: str) -> dict[str, Any]:
@@ -102,11 +105,13 @@ class Jobs:
             row = connection.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
         if row is None:
             raise ProblemError(404, "No such job", f"There is no job {number}; GET /api/jobs lists them.")
-        return _shown(row)
+        return self._shown(row)
 
     def newest(self) -> list[dict[str, Any]]:
         with self._store.reading() as connection:
-            return [_shown(row) for row in connection.execute("SELECT * FROM jobs ORDER BY id DESC LIMIT ?", (SHOWN,))]
+            return [
+                self._shown(row) for row in connection.execute("SELECT * FROM jobs ORDER BY id DESC LIMIT ?", (SHOWN,))
+            ]
 
     def output(self, number: int, after: int) -> tuple[str, int]:
         """What a job has said after so many bytes, and how many that is altogether."""
@@ -116,15 +121,16 @@ class Jobs:
     def _running(self, lane: str) -> dict[str, Any] | None:
         with self._store.reading() as connection:
             row = connection.execute("SELECT * FROM jobs WHERE lane = ? AND state = 'running'", (lane,)).fetchone()
-        return _shown(row) if row else None
+        return self._shown(row) if row else None
 
-    def _playbook(self, asked: Asked) -> Playbook:
+    def _playbook(self, asked: Asked, run_id: str) -> Playbook:
         return Playbook(
             playbook=self._settings.playbooks.format(asked.action),
             project=str(self._settings.project),
             inventory=list(self._settings.inventory),
             extra_vars=asked.extra_vars(),
             limit=asked.limit,
+            run_id=run_id if self._settings.reports_url else None,
         )
 
     def _follow(self) -> None:
@@ -164,7 +170,7 @@ class Jobs:
             outcome = _judged(self.job(number)["action"], outcome)
             ended = "UPDATE jobs SET state = ?, rc = ?, reason = ?, ended = ? WHERE id = ?"
             change.connection.execute(ended, (outcome.state, outcome.rc, outcome.reason, now(), number))
-            job = _told(change, number)
+            job = self._told(change, number)
             change.tell("job", job)
         audit.write(
             self._audit,
@@ -175,12 +181,25 @@ class Jobs:
             outcome=outcome.state,
             rc=outcome.rc,
             reason=outcome.reason,
+            report=job["report"],
         )
         with self._guard:
             self._runs.pop(number, None)
             # Of older ones the line stays, and the audit's; what they said does not.
             shutil.rmtree(self._folder / str(number - OUTPUTS_KEPT), ignore_errors=True)
         self._ended(job["action"])
+
+    def _told(self, change: Change, number: int) -> dict[str, Any]:
+        return self._shown(change.connection.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone())
+
+    def _shown(self, row: sqlite3.Row) -> dict[str, Any]:
+        names = ("id", "action", "who", "state", "began", "ended", "rc", "reason")
+        url = self._settings.reports_url
+        return {
+            **{name: row[name] for name in names},
+            "parameters": json.loads(row["parameters"]),
+            "report": f"{url}/?label=run:{_run_id(row['id'], row['began'])}" if url else None,
+        }
 
 
 def _judged(action: str, outcome: Outcome) -> Outcome:
@@ -190,10 +209,6 @@ def _judged(action: str, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _told(change: Change, number: int) -> dict[str, Any]:
-    return _shown(change.connection.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone())
-
-
-def _shown(row: sqlite3.Row) -> dict[str, Any]:
-    names = ("id", "action", "who", "state", "began", "ended", "rc", "reason")
-    return {**{name: row[name] for name in names}, "parameters": json.loads(row["parameters"])}
+def _run_id(number: int, began: str) -> str:
+    """The UUID under which ARA has the job's run: the same each time that it is asked for."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"edge.rack.dashboard {number} {began}"))

@@ -51,6 +51,7 @@ def main(folder: Path, lock: int) -> int:
             "ANSIBLE_HOST_KEY_CHECKING": "True",
             # edge.rack.horovod_job writes there what the training tells.
             "EDGE_PROGRESS_FILE": str(folder / "progress.jsonl"),
+            **({"EDGE_PUSH_REPORTS_RUN_ID": wanted["run_id"]} if wanted["run_id"] else {}),
         },
         settings={"pexpect_timeout": 1},
         suppress_env_files=True,

@@ -28,6 +28,8 @@ class Playbook:
     inventory: list[str]
     extra_vars: dict[str, Any]
     limit: str | None = None
+    run_id: str | None = None
+    """A UUID for its report (callback edge.rack.push_reports)."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ class Settings:
     status_seconds: float = 60
     session_seconds: float = 12 * 3600
     events_kept: int = 50_000
+    reports_url: str = ""
+    """Where ARA has the runs; empty where they are not reported."""
 
     @property
     def users_file(self) -> Path:
@@ -90,4 +92,5 @@ class Settings:
             status_seconds=number("STATUS_SECONDS", cls.status_seconds, 1),
             session_seconds=number("SESSION_SECONDS", cls.session_seconds, 60),
             events_kept=int(number("EVENTS_KEPT", cls.events_kept, 100)),
+            reports_url=text("REPORTS_URL", "").rstrip("/"),
         )

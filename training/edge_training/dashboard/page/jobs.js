@@ -67,7 +67,11 @@ function draw() {
   list.replaceChildren(...(jobs.length ? jobs.map(line) : [element("li", { class: "quiet" }, "Nothing was run yet.")]));
   if (focused) list.querySelector(`[data-job="${focused}"]`)?.focus();
   const job = jobs.find((one) => one.id === chosen);
-  if (job) document.getElementById("shown-title").textContent = `Output of job ${job.id}: ${words(job)}`;
+  if (!job) return;
+  document.getElementById("shown-title").textContent = `Output of job ${job.id}: ${words(job)}`;
+  const report = document.getElementById("shown-report");
+  report.hidden = !job.report || job.state === "running"; // it comes with the end
+  if (job.report) report.href = job.report;
 }
 
 function line(job) {
