@@ -112,6 +112,7 @@ def _bases(settings: Settings, progress: Progress, client: docker.DockerClient, 
         with progress.working("the Python packages of the control VM and of devices"):
             wheelhouse.control(settings)
             wheelhouse.agent(settings)
+            wheelhouse.dashboard(settings)
         progress.say("the devices' operating system and the simulators are there")
         return nuc_image, simulators_image
 
@@ -123,6 +124,7 @@ def _bases(settings: Settings, progress: Progress, client: docker.DockerClient, 
         name: f"{CACHE_IN_GUEST}/{path.relative_to(settings.cache)}" for name, path in sources.items()
     }
     paths["control_wheels"] = str(wheelhouse.control(settings))
+    paths["dashboard_wheels"] = str(wheelhouse.dashboard(settings))
     paths["nuc_archive"] = str(rootfs.nuc(settings))
     paths["agent_wheels"] = str(wheelhouse.agent(settings))
     paths["disks"] = {system: str(esxi.disk_image(settings, system)) for system in esxi.SYSTEMS}

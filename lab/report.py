@@ -32,6 +32,7 @@ def write(settings: Settings, site: SiteRun, phases: dict[str, float], status: l
         "addresses": {
             "MAAS": f"{settings.maas_url}/api/2.0/",
             "registry": f"https://{settings.address(11)}:5000/v2/",
+            "dashboard": f"https://{settings.address(12)}:8443/",
             "ARA": f"https://{settings.address(12)}:8444/",
             "predictor": serving["devices"][0]["predictor"],
         },

@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
+import bcrypt
+
 from lab.command import run
 from lab.settings import Settings
 
@@ -21,8 +23,12 @@ def ensure(settings: Settings) -> None:
     for name in (
         *("bmc_password", "esxi_password", "registry_push_password", "registry_pull_password"),
         *("control_node_controller_password", "control_node_reader_password", "backup_passphrase"),
+        "dashboard_password",
     ):
         _once(settings.secrets / name, secrets.token_urlsafe(18))
+    # A hash is another one each time, and with it the dashboard's users.
+    password = read(settings, "dashboard_password").encode()
+    _once(settings.secrets / "dashboard_password_hash", bcrypt.hashpw(password, bcrypt.gensalt()).decode())
     for name in ("id_ed25519", "release_key"):
         key = settings.secrets / name
         if not key.exists():

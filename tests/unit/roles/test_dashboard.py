@@ -19,12 +19,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "lonely": {},
     "outside": {"dashboard_secrets": {"../../etc/shadow": "x"}},
     "authority": {"dashboard_secrets": {"ca/ca.key": "x"}},
+    "environment": {"dashboard_playbook_environment": {"LAB_STATE": "/x", "LD_PRELOAD": "/x.so"}},
 }
 MESSAGES = {
     "plain": "dashboard_users on plain, alice: ",
     "twice": "dashboard_users on twice, alice: ",
     "lonely": "dashboard_users is set on lonely, but control_node_accounts is not",
     "outside": "dashboard_secrets on outside, ../../etc/shadow: give a path below dashboard_controller_dir",
+    "environment": "dashboard_playbook_environment on environment names LAB_STATE, LD_PRELOAD: names begin with",
     "authority": "dashboard_secrets on authority, ca/ca.key: give a path below dashboard_controller_dir",
 }
 
@@ -35,6 +37,7 @@ def test_what_makes_no_sense_is_refused_by_field_and_host_and_without_the_secret
         "dashboard_users": [{"name": "alice", "role": "operator", "password_hash": HASH}],
         "dashboard_secrets": {"maas_api_key": "x", "tokens/power": "x"},
         "control_node_accounts": [],
+        "dashboard_playbook_environment": {"MAAS_URL": "http://maas.example.com:5240/MAAS"},
     }
     hosts = {host: {**good, **changed} for host, changed in SETTINGS.items()}
     del hosts["lonely"]["control_node_accounts"]
