@@ -108,10 +108,19 @@ options:
     description:
       - How gradients travel. With V(fp16) they are averaged as 16-bit floating point numbers, half the bytes; one of
         more than 65504, summed over the ranks, would be lost.
+      - With V(powersgd) a gradient that is a matrix (its first dimension by all others) travels as two factors of
+        O(powersgd_rank) columns, where they are smaller than itself. What they leave out is added to the rank's next
+        gradient; a restart loses it.
       - It does not go together with O(local_steps), which sends no gradients.
     type: str
-    choices: [none, fp16]
+    choices: [none, fp16, powersgd]
     default: none
+  powersgd_rank:
+    description:
+      - Columns of each factor with O(compression=powersgd). Fewer are fewer bytes, and more of a gradient that comes
+        later.
+    type: int
+    default: 4
   image_digest:
     description:
       - Digest of the worker image, C(sha256:...). Every worker must say that it runs this one.
@@ -401,7 +410,7 @@ SURVIVOR_SECONDS = 12
 DATA_IN_IMAGE = ("digits",)
 SPEC_FIELDS = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed", "workers", "image_digest")
 # What spares bytes on the wire. Jobs and worker images of before know nothing of it: the defaults are what they do.
-SPARING = {"accumulate": 1, "local_steps": 1, "compression": "none"}
+SPARING = {"accumulate": 1, "local_steps": 1, "compression": "none", "powersgd_rank": 4}
 
 LAUNCHER_STAYS = "%s: starts the job, so it cannot leave itself out; mend it, or run without it (--limit 'all:!%s')"
 # Causes that a rank gives for its end where it is not its own: another one is gone, or mpirun ends them all.
@@ -545,7 +554,7 @@ def request_findings(params):
         if params[field] < 0:
             findings.append("%s: %s: must be 0 or more" % (field, params[field]))
     above_zero = ("epochs", "batch_size", "learning_rate", "timeout_seconds", "min_workers", "memory_mib", "disk_mib")
-    for field in (*above_zero, "accumulate", "local_steps"):
+    for field in (*above_zero, "accumulate", "local_steps", "powersgd_rank"):
         if params[field] <= 0:
             findings.append("%s: %s: must be greater than 0" % (field, params[field]))
     if params["local_steps"] in (2, 3):
@@ -557,6 +566,11 @@ def request_findings(params):
         findings.append(
             "local_steps: %d with accumulate %d: both make ranks talk less often; leave one of them at 1"
             % (params["local_steps"], params["accumulate"])
+        )
+    if params["powersgd_rank"] != SPARING["powersgd_rank"] and params["compression"] != "powersgd":
+        findings.append(
+            "powersgd_rank: %d with compression %s: only powersgd has a rank; leave it at %d, or set compression to"
+            " powersgd" % (params["powersgd_rank"], params["compression"], SPARING["powersgd_rank"])
         )
     if params["local_steps"] > 1 and params["compression"] != "none":
         findings.append(
@@ -1170,7 +1184,8 @@ def main():
             "seed": {"type": "int", "default": 1},
             "accumulate": {"type": "int", "default": 1},
             "local_steps": {"type": "int", "default": 1},
-            "compression": {"type": "str", "choices": ["none", "fp16"], "default": "none"},
+            "compression": {"type": "str", "choices": ["none", "fp16", "powersgd"], "default": "none"},
+            "powersgd_rank": {"type": "int", "default": 4},
             "image_digest": {"type": "str"},
             "timeout_seconds": {"type": "int", "default": 3600},
             "checkpoint_copies": {"type": "int", "default": 1},
