@@ -110,4 +110,4 @@ def _sides(parameter: Any) -> tuple[int, int]:
 
 def _pays(parameter: Any, rank: int) -> bool:
     """Whether its factors are smaller than itself."""
-    return rank * sum(_sides(parameter)) < parameter.numel()
+    return bool(rank * sum(_sides(parameter)) < parameter.numel())
