@@ -100,7 +100,8 @@ options:
       - Steps that each rank takes alone before all average what they have learned, weighted by their examples; at the
         end of an epoch they always do. 1 is for averaging gradients in each step.
       - Parameters and Adam's two moments are averaged, three times the bytes of gradients. So with 12 the ranks send a
-        fourth, and 2 and 3 are refused. It does not go together with O(accumulate).
+        fourth, and 2 and 3 are refused. With O(compression=powersgd) it is the parameters' change alone, as two
+        factors, and any number goes. It does not go together with O(accumulate).
       - A checkpoint is kept where ranks have just averaged. A rank that notices that another one is gone leaves none.
     type: int
     default: 1
@@ -109,16 +110,15 @@ options:
       - How gradients travel. With V(fp16) they are averaged as 16-bit floating point numbers, half the bytes; one of
         more than 65504, summed over the ranks, would be lost.
       - With V(powersgd) a gradient that is a matrix (its first dimension by all others) travels as two factors of
-        O(powersgd_rank) columns, where they are smaller than itself. What they leave out is added to the rank's next
-        gradient; a restart loses it.
-      - It does not go together with O(local_steps), which sends no gradients.
+        O(powersgd_rank) columns, where they are smaller than itself; with O(local_steps), what a parameter changed by
+        does. What they leave out is added to the rank's next; a restart loses it.
+      - V(fp16) does not go together with O(local_steps), which sends no gradients.
     type: str
     choices: [none, fp16, powersgd]
     default: none
   powersgd_rank:
     description:
-      - Columns of each factor with O(compression=powersgd). Fewer are fewer bytes, and more of a gradient that comes
-        later.
+      - Columns of each factor with O(compression=powersgd). Fewer are fewer bytes, and more that comes later.
     type: int
     default: 4
   image_digest:
@@ -557,7 +557,7 @@ def request_findings(params):
     for field in (*above_zero, "accumulate", "local_steps", "powersgd_rank"):
         if params[field] <= 0:
             findings.append("%s: %s: must be greater than 0" % (field, params[field]))
-    if params["local_steps"] in (2, 3):
+    if params["local_steps"] in (2, 3) and params["compression"] == "none":
         findings.append(
             "local_steps: %d: parameters and Adam's two moments are averaged, three times the bytes of a plain step;"
             " give 1, or 4 or more" % params["local_steps"]
@@ -572,10 +572,10 @@ def request_findings(params):
             "powersgd_rank: %d with compression %s: only powersgd has a rank; leave it at %d, or set compression to"
             " powersgd" % (params["powersgd_rank"], params["compression"], SPARING["powersgd_rank"])
         )
-    if params["local_steps"] > 1 and params["compression"] != "none":
+    if params["local_steps"] > 1 and params["compression"] == "fp16":
         findings.append(
             "compression: %s with local_steps %d: gradients are compressed, and local steps send none; leave one of"
-            " them at its default" % (params["compression"], params["local_steps"])
+            " them at its default, or take powersgd" % (params["compression"], params["local_steps"])
         )
     try:
         subnet = ipaddress.IPv4Network(params["subnet"])

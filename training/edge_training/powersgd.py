@@ -27,34 +27,56 @@ class PowerSGD:
     restart: what was not sent by then is lost, as a batch would be, and no device's checkpoint is another one's.
     """
 
-    def __init__(self, communicator: Communicator, model: Any, rank: int, seed: int) -> None:
+    def __init__(self, communicator: Communicator, model: Any, rank: int, seed: int, local: bool = False) -> None:
         self._communicator = communicator
         self._model = model
-        self._matrices = [parameter for parameter in trained(model) if _pays(parameter, rank)]
-        self._others = [parameter for parameter in trained(model) if not _pays(parameter, rank)]
+        self._pays = [_pays(parameter, rank) for parameter in trained(model)]
+        matrices = [parameter for parameter in trained(model) if _pays(parameter, rank)]
         self._numbers = torch.Generator().manual_seed(seed)
-        self._factors = [self._random(_sides(one)[1], rank).to(one.dtype) for one in self._matrices]
-        self.errors = [torch.zeros(_sides(one), dtype=one.dtype) for one in self._matrices]
+        self._factors = [self._random(_sides(one)[1], rank).to(one.dtype) for one in matrices]
+        self.errors = [torch.zeros(_sides(one), dtype=one.dtype) for one in matrices]
+        # What all ranks had when they averaged last, if it is local steps that they average.
+        self._last = [parameter.detach().clone() for parameter in trained(model)] if local else []
+
+    def average_gradients(self) -> None:
+        """Before a step: each is what its mean over all ranks has of two factors."""
+        complete(self._model)
+        self.average([parameter.grad for parameter in trained(self._model)])
+
+    def average_steps(self, weight: float) -> None:
+        """After some that each rank took alone: all go on from where the mean of their ways since the last time ends.
+
+        `weight` is what this rank's counts for, 1 on average. Adam's moments stay each rank's own.
+        """
+        with torch.no_grad():
+            ways = [
+                (parameter - last) * weight for parameter, last in zip(trained(self._model), self._last, strict=True)
+            ]
+            self.average(ways)
+            for parameter, last, way in zip(trained(self._model), self._last, ways, strict=True):
+                last += way
+                parameter.copy_(last)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]  # torch is untyped here
-    def average(self) -> None:
-        """Set each gradient to its mean over all ranks, a matrix to what two factors hold of that; twice all wait."""
-        complete(self._model)
-        for error, parameter in zip(self.errors, self._matrices, strict=True):
-            error += parameter.grad.reshape(error.shape)
+    def average(self, tensors: list[Any]) -> None:
+        """Set each to its mean over all ranks, a matrix to what two factors hold of that; twice all wait."""
+        matrices = [tensor for tensor, pays in zip(tensors, self._pays, strict=True) if pays]
+        others = [tensor for tensor, pays in zip(tensors, self._pays, strict=True) if not pays]
+        for error, matrix in zip(self.errors, matrices, strict=True):
+            error += matrix.reshape(error.shape)
         left = [error @ factor for error, factor in zip(self.errors, self._factors, strict=True)]
-        means = mean_of(self._communicator, left + [one.grad for one in self._others], "powersgd-p")
-        for parameter, mean in zip(self._others, means[len(left) :], strict=True):
-            parameter.grad.copy_(mean)
+        means = mean_of(self._communicator, left + others, "powersgd-p")
+        for tensor, mean in zip(others, means[len(left) :], strict=True):
+            tensor.copy_(mean)
         if not left:
             return
         left = [orthonormal(mean) for mean in means[: len(left)]]
         right = [error.T @ one for error, one in zip(self.errors, left, strict=True)]
         self._factors = mean_of(self._communicator, right, "powersgd-q")
-        for error, parameter, p, q in zip(self.errors, self._matrices, left, self._factors, strict=True):
+        for error, matrix, p, q in zip(self.errors, matrices, left, self._factors, strict=True):
             held = product(p, q)
             error -= held
-            parameter.grad.copy_(held.view_as(parameter))
+            matrix.copy_(held.view_as(matrix))
             dead = ~q.any(0)  # it would find nothing ever again: the gradient was zero, or of a lower rank
             q[:, dead] = self._random(len(q), int(dead.sum())).to(q.dtype)
 

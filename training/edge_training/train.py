@@ -59,7 +59,7 @@ class Settings:
     and every `checkpoint_steps` and `checkpoint_minutes` of a long one (0: not by them), on `checkpoint_copies` devices
     besides that of rank 0. A step takes `accumulate` batches of each rank before the ranks average their gradients; or
     each rank takes `local_steps` steps alone, and then they average what they have learned. `compression` is that of
-    gradients on the wire, with `powersgd_rank` columns in each factor of one.
+    what they average, with `powersgd_rank` columns in each factor of a matrix.
     """
 
     job: str
@@ -99,12 +99,12 @@ class Settings:
                 f"powersgd_rank: {self.powersgd_rank} with compression {self.compression}: only powersgd has a rank;"
                 f" leave it at {POWERSGD_RANK}, or set compression to powersgd"
             )
-        if self.local_steps > 1 and self.compression != "none":
+        if self.local_steps > 1 and self.compression == "fp16":
             raise TaskError(
                 f"compression: {self.compression} with local_steps {self.local_steps}: gradients are compressed, and"
-                " local steps send none; leave one of them at its default"
+                " local steps send none; leave one of them at its default, or take powersgd"
             )
-        if self.local_steps in (2, 3):
+        if self.local_steps in (2, 3) and self.compression == "none":
             raise TaskError(
                 f"local_steps: {self.local_steps}: parameters and Adam's two moments are averaged, three times the"
                 " bytes of a plain step; give 1, or 4 or more"
@@ -292,7 +292,8 @@ def prepare(settings: Settings, communicator: Communicator, stop: threading.Even
     communicator.share_start(model, optimizer)
     factors = None
     if settings.compression == "powersgd" and communicator.size > 1:  # alone it would only lose something
-        factors = powersgd.PowerSGD(communicator, model, settings.powersgd_rank, settings.seed)
+        local = settings.local_steps > 1
+        factors = powersgd.PowerSGD(communicator, model, settings.powersgd_rank, settings.seed, local)
     elif settings.local_steps == 1:
         optimizer = communicator.distributed(model, optimizer, settings.accumulate, settings.compression == "fp16")
     return Rank(
@@ -474,11 +475,14 @@ def train_step(
     seconds = time.perf_counter() - started
     if settings.local_steps > 1:
         averaging.complete(rank.model)
-    if rank.factors:
-        rank.factors.average()
+    if rank.factors and settings.local_steps == 1:
+        rank.factors.average_gradients()
     rank.optimizer.step()
     if settings.local_steps > 1 and step == together[-1]:
-        averaging.average(rank.communicator, rank.model, rank.optimizer, plan.weight(number, *together))
+        if rank.factors:
+            rank.factors.average_steps(plan.weight(number, *together))
+        else:
+            averaging.average(rank.communicator, rank.model, rank.optimizer, plan.weight(number, *together))
     return loss_sum, seconds
 
 
@@ -546,12 +550,12 @@ def wire_report(settings: Settings, rank: Rank, epochs: Sequence[Sequence[Epoch]
 
 def wire_bytes(settings: Settings, rank: Rank) -> dict[str, int]:
     """What one averaging takes, and what a rank sends for it, by the ring's formula, in a mean step and in an epoch."""
-    if settings.local_steps > 1:
-        allreduce_bytes = averaging.average_bytes(rank.model)
+    if settings.compression == "powersgd":
+        allreduce_bytes = powersgd.step_bytes(rank.model, settings.powersgd_rank)
     elif settings.compression == "fp16":
         allreduce_bytes = 2 * parameter_count(rank.model)
-    elif settings.compression == "powersgd":
-        allreduce_bytes = powersgd.step_bytes(rank.model, settings.powersgd_rank)
+    elif settings.local_steps > 1:
+        allreduce_bytes = averaging.average_bytes(rank.model)
     else:
         allreduce_bytes = gradient_bytes(rank.model)
     averagings = math.ceil(rank.plan.steps / settings.local_steps)

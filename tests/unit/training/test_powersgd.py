@@ -50,7 +50,7 @@ def averaged(gradient_of: Gradient, rank: int, steps: int) -> list[dict[str, Any
             layer.weight.grad = gradient_of(numbers)
             layer.bias.grad = torch.full((ROWS,), float(communicator.rank))
             own.append(layer.weight.grad.clone())
-            factors.average()
+            factors.average_gradients()
             applied.append(layer.weight.grad.clone())
             biases.append(layer.bias.grad.clone())
         return {"own": own, "applied": applied, "biases": biases, "error": factors.errors[0]}
@@ -106,7 +106,7 @@ def test_a_steady_gradient_is_found_better_with_every_step() -> None:
     for _step in range(20):
         factors.errors[0].zero_()
         layer.weight.grad = one.clone()
-        factors.average()
+        factors.average_gradients()
         held.append(float(layer.weight.grad.square().sum() / one.square().sum()))
     assert held[0] < 0.95 * best
     assert held[-1] == pytest.approx(float(best), rel=0.02)
@@ -124,11 +124,11 @@ def test_a_gradient_that_was_zero_is_found_when_it_comes() -> None:
     """A parameter that no example touched: its Q would be zero for ever."""
     layer = nn.Linear(COLUMNS, ROWS, bias=False)
     factors = powersgd.PowerSGD(Alone(), layer, 2, seed=7)
-    factors.average()
+    factors.average_gradients()
     assert not layer.weight.grad.any()
     gradient = of_rank_one(torch.Generator().manual_seed(3))
     layer.weight.grad = gradient.clone()
-    factors.average()
+    factors.average_gradients()
     torch.testing.assert_close(layer.weight.grad, gradient, rtol=1e-4, atol=1e-5)
     assert not factors.errors[0].isnan().any()
 
@@ -141,6 +141,35 @@ def test_columns_become_orthonormal_and_one_that_others_make_up_becomes_zero() -
     twice = torch.stack([p[:, 0], 2 * p[:, 0], p[:, 1], torch.zeros(50)], dim=1)
     assert torch.equal(powersgd.orthonormal(twice).any(0), torch.tensor([True, False, True, False]))
     assert powersgd.orthonormal(p * 1e-25).norm() == pytest.approx(3**0.5)
+
+
+def test_local_steps_end_where_the_mean_of_all_ranks_does() -> None:
+    """Each rank goes on alone from where all were; one that saw more examples counts for more."""
+
+    def run(communicator: Thread) -> dict[str, Any]:
+        layer = nn.Linear(COLUMNS, ROWS)
+        with torch.no_grad():
+            layer.weight.fill_(0.5)
+            layer.bias.zero_()
+        factors = powersgd.PowerSGD(communicator, layer, RANKS, seed=7, local=True)
+        numbers = torch.Generator().manual_seed(communicator.rank)
+        ways = []
+        for _time in range(2):
+            ways.append(of_rank_one(numbers))
+            with torch.no_grad():
+                layer.weight += ways[-1]
+                layer.bias += communicator.rank
+            factors.average_steps((0.5, 1.0, 1.5)[communicator.rank])
+        return {"ways": ways, "weight": layer.weight.detach(), "bias": layer.bias.detach()}
+
+    found = ring(RANKS, run)
+    mean = 0.5 + sum(
+        part * way / RANKS for part, one in zip((0.5, 1.0, 1.5), found, strict=True) for way in one["ways"]
+    )
+    for one in found:
+        torch.testing.assert_close(one["weight"], mean, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one["bias"], torch.full((ROWS,), 2 * 4 / 3))
+        assert torch.equal(one["weight"], found[0]["weight"])
 
 
 # -- In a training ------------------------------------------------------------------------------
@@ -161,8 +190,11 @@ def test_a_matrix_counts_as_its_factors_where_they_are_smaller(shape: tuple[int,
     assert powersgd.step_bytes(model, rank) == 4 * numbers
 
 
-def test_the_result_has_the_bytes_that_were_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = threads.settings(tmp_path, epochs=1, compression="powersgd", powersgd_rank=2, accumulate=2)
+@pytest.mark.parametrize(("way", "averagings"), [({"accumulate": 2}, 12), ({"local_steps": 5}, 5)], ids=str)
+def test_the_result_has_the_bytes_that_were_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: dict[str, int], averagings: int
+) -> None:
+    chosen = threads.settings(tmp_path, epochs=1, compression="powersgd", powersgd_rank=2, **way)
 
     def run(thread: Thread) -> dict[str, Any]:
         one = Weighing(thread.rank, thread.slots, thread.barrier)
@@ -171,10 +203,11 @@ def test_the_result_has_the_bytes_that_were_sent(tmp_path: Path, monkeypatch: py
     with threads.training_of(Digits, monkeypatch):
         result = ring(2, run)[0]
     given = [size for name, size in result["given"] if name.startswith("powersgd")]
-    assert len(given) == 2 * result["steps"]
+    assert len(given) == 2 * averagings
     assert given[0] + given[1] == result["allreduce_bytes"]
     # Of two ranks each sends as many bytes as are averaged.
-    assert sum(given) == result["wire_bytes_per_epoch"] == result["steps"] * result["wire_bytes_per_step"]
+    assert sum(given) == result["wire_bytes_per_epoch"]
+    assert result["wire_bytes_per_step"] == round(result["wire_bytes_per_epoch"] / result["steps"])
     assert result["allreduce_bytes"] * 10 < 4 * result["parameters"]
 
 
