@@ -43,8 +43,8 @@ WAYS: Ways = [
     {"compression": "fp16"},
     {"accumulate": 2, "compression": "fp16"},
     {"compression": "powersgd"},
-    {"compression": "powersgd", "powersgd_rank": 1},
     {"accumulate": 2, "compression": "powersgd"},
+    {"local_steps": 6, "compression": "powersgd"},
 ]
 # An epoch has hundreds of batches: what makes the bytes about a hundredth.
 WAYS_OF: dict[str, Ways] = {

@@ -487,7 +487,10 @@ def train_step(
 
 
 def keep(settings: Settings, rank: Rank, stand: Stand) -> None:
-    """A checkpoint, on the devices that keep them: each writes what it has, which is the same on all."""
+    """A checkpoint, on the devices that keep them: each writes what it has, which is the same on all.
+
+    But for Adam's moments after local steps that were averaged as factors; whoever goes on takes those of one device.
+    """
     if rank.communicator.rank in checkpoint.keepers(rank.hosts, settings.checkpoint_copies):
         checkpoint.save(settings.checkpoints, checkpoint_of(rank, stand), settings.learning())
     rank.communicator.gather(None)  # by now it is on the disks
