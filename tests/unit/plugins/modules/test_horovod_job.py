@@ -72,6 +72,7 @@ def answer(number: int, **facts: Any) -> dict[str, Any]:
 def test_a_sound_job_has_no_findings() -> None:
     answers = [answer(1), answer(2), answer(3)]
     assert horovod_job.request_findings(params(image_digest=A)) == []
+    assert horovod_job.request_findings(params(local_steps=2, compression="powersgd", powersgd_rank=1)) == []
     assert horovod_job.probe_findings(params(image_digest=A), WORKERS, {"host": "host-1"}, answers) == ([], {})
 
 
