@@ -100,7 +100,8 @@ options:
       - Steps that each rank takes alone before all average what they have learned, weighted by their examples; at the
         end of an epoch they always do. 1 is for averaging gradients in each step.
       - Parameters and Adam's two moments are averaged, three times the bytes of gradients. So with 12 the ranks send a
-        fourth, and 2 and 3 are refused. It does not go together with O(accumulate).
+        fourth, and 2 and 3 are refused. With O(compression=powersgd) it is the parameters' change alone, as two
+        factors, and any number goes. It does not go together with O(accumulate).
       - A checkpoint is kept where ranks have just averaged. A rank that notices that another one is gone leaves none.
     type: int
     default: 1
@@ -108,10 +109,18 @@ options:
     description:
       - How gradients travel. With V(fp16) they are averaged as 16-bit floating point numbers, half the bytes; one of
         more than 65504, summed over the ranks, would be lost.
-      - It does not go together with O(local_steps), which sends no gradients.
+      - With V(powersgd) a gradient that is a matrix (its first dimension by all others) travels as two factors of
+        O(powersgd_rank) columns, where they are smaller than itself; with O(local_steps), what a parameter changed by
+        does. What they leave out is added to the rank's next; a restart loses it.
+      - V(fp16) does not go together with O(local_steps), which sends no gradients.
     type: str
-    choices: [none, fp16]
+    choices: [none, fp16, powersgd]
     default: none
+  powersgd_rank:
+    description:
+      - Columns of each factor with O(compression=powersgd). Fewer are fewer bytes, and more that comes later.
+    type: int
+    default: 4
   image_digest:
     description:
       - Digest of the worker image, C(sha256:...). Every worker must say that it runs this one.
@@ -422,7 +431,7 @@ SURVIVOR_SECONDS = 12
 DATA_IN_IMAGE = ("digits",)
 SPEC_FIELDS = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed", "workers", "image_digest")
 # What spares bytes on the wire. Jobs and worker images of before know nothing of it: the defaults are what they do.
-SPARING = {"accumulate": 1, "local_steps": 1, "compression": "none"}
+SPARING = {"accumulate": 1, "local_steps": 1, "compression": "none", "powersgd_rank": 4}
 
 LAUNCHER_STAYS = "%s: starts the job, so it cannot leave itself out; mend it, or run without it (--limit 'all:!%s')"
 # Causes that a rank gives for its end where it is not its own: another one is gone, or mpirun ends them all.
@@ -575,10 +584,10 @@ def request_findings(params):
             " for example 0.5" % params["min_link_mbit"]
         )
     above_zero = ("epochs", "batch_size", "learning_rate", "timeout_seconds", "min_workers", "memory_mib", "disk_mib")
-    for field in (*above_zero, "accumulate", "local_steps"):
+    for field in (*above_zero, "accumulate", "local_steps", "powersgd_rank"):
         if params[field] <= 0:
             findings.append("%s: %s: must be greater than 0" % (field, params[field]))
-    if params["local_steps"] in (2, 3):
+    if params["local_steps"] in (2, 3) and params["compression"] == "none":
         findings.append(
             "local_steps: %d: parameters and Adam's two moments are averaged, three times the bytes of a plain step;"
             " give 1, or 4 or more" % params["local_steps"]
@@ -588,10 +597,15 @@ def request_findings(params):
             "local_steps: %d with accumulate %d: both make ranks talk less often; leave one of them at 1"
             % (params["local_steps"], params["accumulate"])
         )
-    if params["local_steps"] > 1 and params["compression"] != "none":
+    if params["powersgd_rank"] != SPARING["powersgd_rank"] and params["compression"] != "powersgd":
+        findings.append(
+            "powersgd_rank: %d with compression %s: only powersgd has a rank; leave it at %d, or set compression to"
+            " powersgd" % (params["powersgd_rank"], params["compression"], SPARING["powersgd_rank"])
+        )
+    if params["local_steps"] > 1 and params["compression"] == "fp16":
         findings.append(
             "compression: %s with local_steps %d: gradients are compressed, and local steps send none; leave one of"
-            " them at its default" % (params["compression"], params["local_steps"])
+            " them at its default, or take powersgd" % (params["compression"], params["local_steps"])
         )
     try:
         subnet = ipaddress.IPv4Network(params["subnet"])
@@ -1256,7 +1270,8 @@ def main():
             "seed": {"type": "int", "default": 1},
             "accumulate": {"type": "int", "default": 1},
             "local_steps": {"type": "int", "default": 1},
-            "compression": {"type": "str", "choices": ["none", "fp16"], "default": "none"},
+            "compression": {"type": "str", "choices": ["none", "fp16", "powersgd"], "default": "none"},
+            "powersgd_rank": {"type": "int", "default": 4},
             "image_digest": {"type": "str"},
             "timeout_seconds": {"type": "int", "default": 3600},
             "checkpoint_copies": {"type": "int", "default": 1},

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from edge_training.communicator import Communicator
-from edge_training.parameters import gradient_bytes
+from edge_training.parameters import gradient_bytes, trained
 
 PARTS = 3  # a parameter, and Adam's two moments of it
 
@@ -22,27 +22,30 @@ def complete(model: Any) -> None:
 
     Others may have one, and all must have the same moments to average.
     """
-    for parameter in _trained(model):
+    for parameter in trained(model):
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
 
 
 def average(communicator: Communicator, model: Any, optimizer: Any, weight: float) -> None:
     """Set parameters and moments to their mean over all ranks; `weight` is what this one counts for, 1 on average."""
-    tensors = [tensor for parameter in _trained(model) for tensor in _parts(parameter, optimizer)]
-    mean = communicator.average(torch.cat([tensor.detach().reshape(-1) for tensor in tensors]) * weight)
+    tensors = [tensor for parameter in trained(model) for tensor in _parts(parameter, optimizer)]
     with torch.no_grad():
-        for tensor, part in zip(tensors, mean.split([tensor.numel() for tensor in tensors]), strict=True):
-            tensor.copy_(part.view_as(tensor))
+        means = mean_of(communicator, [tensor * weight for tensor in tensors], "local-steps")
+        for tensor, mean in zip(tensors, means, strict=True):
+            tensor.copy_(mean)
+
+
+def mean_of(communicator: Communicator, tensors: list[Any], name: str) -> list[Any]:
+    """The mean of each over all ranks, in one allreduce; `name` as in `Communicator.average`."""
+    mean = communicator.average(torch.cat([tensor.reshape(-1) for tensor in tensors]), name)
+    parts = mean.split([tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def average_bytes(model: Any) -> int:
     """What one averaging takes."""
     return PARTS * gradient_bytes(model)
-
-
-def _trained(model: Any) -> list[Any]:
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def _parts(parameter: Any, optimizer: Any) -> list[Any]:

@@ -32,8 +32,11 @@ class Communicator(Protocol):
         With `fp16` they travel, and are added, as 16-bit floating point numbers.
         """
 
-    def average(self, tensor: Any) -> Any:
-        """The mean of all ranks' tensors, the same bits on every rank; the one that was given may be overwritten."""
+    def average(self, tensor: Any, name: str = "average") -> Any:
+        """The mean of all ranks' tensors, the same bits on every rank; the one that was given may be overwritten.
+
+        What is averaged again and again has a `name` of its own, by which Horovod remembers its size.
+        """
 
     def versions(self) -> dict[str, str | None]:
         """Of what carries the words: `horovod` and `mpi`."""
@@ -57,7 +60,7 @@ class Alone:
     def distributed(self, model: Any, optimizer: Any, accumulate: int, fp16: bool) -> Any:
         return optimizer
 
-    def average(self, tensor: Any) -> Any:
+    def average(self, tensor: Any, name: str = "average") -> Any:
         return tensor
 
     def versions(self) -> dict[str, str | None]:
@@ -98,8 +101,8 @@ class Horovod:
             op=self._hvd.Average,
         )
 
-    def average(self, tensor: Any) -> Any:
-        return self._hvd.allreduce_(tensor, op=self._hvd.Average, name="average")
+    def average(self, tensor: Any, name: str = "average") -> Any:
+        return self._hvd.allreduce_(tensor, op=self._hvd.Average, name=name)
 
     def versions(self) -> dict[str, str | None]:
         import horovod

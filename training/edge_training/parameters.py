@@ -22,13 +22,16 @@ def parameter_hash(model: Any) -> str:
     return digest.hexdigest()
 
 
+def trained(model: Any) -> list[Any]:
+    """The parameters that are trained, in their order, which is the same on every rank."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
 def parameter_count(model: Any) -> int:
     """Trainable numbers in the model."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return sum(parameter.numel() for parameter in trained(model))
 
 
 def gradient_bytes(model: Any) -> int:
     """Bytes that one step has to average over all ranks."""
-    return sum(
-        parameter.numel() * parameter.element_size() for parameter in model.parameters() if parameter.requires_grad
-    )
+    return sum(parameter.numel() * parameter.element_size() for parameter in trained(model))

@@ -24,7 +24,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edge_training import atomic, averaging, bandwidth, bundle, checkpoint, export, lean_torch, schedule, shards, wire
+from edge_training import (
+    atomic,
+    averaging,
+    bandwidth,
+    bundle,
+    checkpoint,
+    export,
+    lean_torch,
+    powersgd,
+    schedule,
+    shards,
+    wire,
+)
 from edge_training.communicator import Communicator, connect, host_name
 from edge_training.interval import Interval
 from edge_training.parameters import gradient_bytes, parameter_count, parameter_hash
@@ -35,7 +47,8 @@ from edge_training.task import Examples, Surveying, Task, TaskError, check_task,
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 EVALUATION_BATCH = 256
 SAMPLES = 10
-COMPRESSIONS = ("none", "fp16")
+COMPRESSIONS = ("none", "fp16", "powersgd")
+POWERSGD_RANK = 4
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,7 @@ class Settings:
     and every `checkpoint_steps` and `checkpoint_minutes` of a long one (0: not by them), on `checkpoint_copies` devices
     besides that of rank 0. A step takes `accumulate` batches of each rank before the ranks average their gradients; or
     each rank takes `local_steps` steps alone, and then they average what they have learned. `compression` is that of
-    gradients on the wire.
+    what they average, with `powersgd_rank` columns in each factor of a matrix.
     """
 
     job: str
@@ -59,6 +72,7 @@ class Settings:
     accumulate: int = 1
     local_steps: int = 1
     compression: str = "none"
+    powersgd_rank: int = POWERSGD_RANK
     data_dir: Path = Path("/var/lib/edge/data")
     models_dir: Path = Path("/var/lib/edge/models")
     checkpoints_dir: Path = Path("/var/lib/edge/checkpoints")
@@ -72,7 +86,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not JOB_NAME.fullmatch(self.job):
             raise TaskError(f"job: {self.job!r}: use lower-case letters, digits, '.', '_' and '-', at most 63")
-        for field in ("epochs", "batch_size", "learning_rate", "accumulate", "local_steps"):
+        for field in ("epochs", "batch_size", "learning_rate", "accumulate", "local_steps", "powersgd_rank"):
             if getattr(self, field) <= 0:
                 raise TaskError(f"{field}: {getattr(self, field)}: must be greater than 0")
         for field in ("checkpoint_copies", "checkpoint_steps", "checkpoint_minutes"):
@@ -80,12 +94,17 @@ class Settings:
                 raise TaskError(f"{field}: {getattr(self, field)}: must be 0 or more")
         if self.compression not in COMPRESSIONS:
             raise TaskError(f"compression: {self.compression!r}: there are {', '.join(COMPRESSIONS)}")
-        if self.local_steps > 1 and self.compression != "none":
+        if self.powersgd_rank != POWERSGD_RANK and self.compression != "powersgd":
+            raise TaskError(
+                f"powersgd_rank: {self.powersgd_rank} with compression {self.compression}: only powersgd has a rank;"
+                f" leave it at {POWERSGD_RANK}, or set compression to powersgd"
+            )
+        if self.local_steps > 1 and self.compression == "fp16":
             raise TaskError(
                 f"compression: {self.compression} with local_steps {self.local_steps}: gradients are compressed, and"
-                " local steps send none; leave one of them at its default"
+                " local steps send none; leave one of them at its default, or take powersgd"
             )
-        if self.local_steps in (2, 3):
+        if self.local_steps in (2, 3) and self.compression == "none":
             raise TaskError(
                 f"local_steps: {self.local_steps}: parameters and Adam's two moments are averaged, three times the"
                 " bytes of a plain step; give 1, or 4 or more"
@@ -109,7 +128,8 @@ class Settings:
     def learning(self) -> dict[str, Any]:
         """What decides how the model learns; a checkpoint is good only for the same."""
         learned = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed")
-        return {name: getattr(self, name) for name in (*learned, "accumulate", "local_steps", "compression")}
+        sparing = ("accumulate", "local_steps", "compression", "powersgd_rank")
+        return {name: getattr(self, name) for name in (*learned, *sparing)}
 
 
 @dataclass(frozen=True)
@@ -118,7 +138,7 @@ class Rank:
 
     `task_digest` is that of the task's source, if it has one of its own; `notes` is what the ranks' data is said of;
     `hosts` has the host name of each rank. `begun` is the checkpoint that it goes on from, and `begun_from` the host
-    that had it. Once `stop` is set, it ends after its step.
+    that had it. `factors` average gradients where the optimizer does not. Once `stop` is set, it ends after its step.
     """
 
     communicator: Communicator
@@ -130,6 +150,7 @@ class Rank:
     plan: schedule.Plan
     model: Any
     optimizer: Any
+    factors: powersgd.PowerSGD | None
     hosts: list[str]
     begun: checkpoint.Checkpoint | None
     begun_from: str | None
@@ -269,7 +290,11 @@ def prepare(settings: Settings, communicator: Communicator, stop: threading.Even
         model.load_state_dict(begun.model)
         optimizer.load_state_dict(begun.optimizer)
     communicator.share_start(model, optimizer)
-    if settings.local_steps == 1:
+    factors = None
+    if settings.compression == "powersgd" and communicator.size > 1:  # alone it would only lose something
+        local = settings.local_steps > 1
+        factors = powersgd.PowerSGD(communicator, model, settings.powersgd_rank, settings.seed, local)
+    elif settings.local_steps == 1:
         optimizer = communicator.distributed(model, optimizer, settings.accumulate, settings.compression == "fp16")
     return Rank(
         communicator=communicator,
@@ -281,6 +306,7 @@ def prepare(settings: Settings, communicator: Communicator, stop: threading.Even
         plan=plan,
         model=model,
         optimizer=optimizer,
+        factors=factors,
         hosts=hosts,
         begun=begun,
         begun_from=begun_from,
@@ -449,14 +475,22 @@ def train_step(
     seconds = time.perf_counter() - started
     if settings.local_steps > 1:
         averaging.complete(rank.model)
+    if rank.factors and settings.local_steps == 1:
+        rank.factors.average_gradients()
     rank.optimizer.step()
     if settings.local_steps > 1 and step == together[-1]:
-        averaging.average(rank.communicator, rank.model, rank.optimizer, plan.weight(number, *together))
+        if rank.factors:
+            rank.factors.average_steps(plan.weight(number, *together))
+        else:
+            averaging.average(rank.communicator, rank.model, rank.optimizer, plan.weight(number, *together))
     return loss_sum, seconds
 
 
 def keep(settings: Settings, rank: Rank, stand: Stand) -> None:
-    """A checkpoint, on the devices that keep them: each writes what it has, which is the same on all."""
+    """A checkpoint, on the devices that keep them: each writes what it has, which is the same on all.
+
+    But for Adam's moments after local steps that were averaged as factors; whoever goes on takes those of one device.
+    """
     if rank.communicator.rank in checkpoint.keepers(rank.hosts, settings.checkpoint_copies):
         checkpoint.save(settings.checkpoints, checkpoint_of(rank, stand), settings.learning())
     rank.communicator.gather(None)  # by now it is on the disks
@@ -518,11 +552,13 @@ def wire_report(settings: Settings, rank: Rank, epochs: Sequence[Sequence[Epoch]
 
 
 def wire_bytes(settings: Settings, rank: Rank) -> dict[str, int]:
-    """What one allreduce takes, and what a rank sends for it, by the ring's formula, in a mean step and in an epoch."""
-    if settings.local_steps > 1:
-        allreduce_bytes = averaging.average_bytes(rank.model)
+    """What one averaging takes, and what a rank sends for it, by the ring's formula, in a mean step and in an epoch."""
+    if settings.compression == "powersgd":
+        allreduce_bytes = powersgd.step_bytes(rank.model, settings.powersgd_rank)
     elif settings.compression == "fp16":
         allreduce_bytes = 2 * parameter_count(rank.model)
+    elif settings.local_steps > 1:
+        allreduce_bytes = averaging.average_bytes(rank.model)
     else:
         allreduce_bytes = gradient_bytes(rank.model)
     averagings = math.ceil(rank.plan.steps / settings.local_steps)
@@ -642,6 +678,9 @@ def parse(arguments: Sequence[str]) -> Settings:
         "--local-steps", type=int, default=default.local_steps, help="steps of each rank alone before all average"
     )
     parser.add_argument("--compression", default=default.compression, help=f"of gradients: {', '.join(COMPRESSIONS)}")
+    parser.add_argument(
+        "--powersgd-rank", type=int, default=default.powersgd_rank, help="columns in each factor of a gradient"
+    )
     parser.add_argument("--data-dir", type=Path, default=default.data_dir)
     parser.add_argument("--models-dir", type=Path, default=default.models_dir)
     parser.add_argument("--checkpoints-dir", type=Path, default=default.checkpoints_dir)

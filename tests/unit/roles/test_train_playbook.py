@@ -228,6 +228,8 @@ def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path, name: str)
         ("train_accumulate=4", True),
         ("train_local_steps=8", True),
         ("train_compression=fp16", True),
+        ("train_powersgd_rank=4", False),
+        ("train_powersgd_rank=8", True),
     ],
 )
 def test_what_spares_bytes_on_the_wire_makes_another_job(tmp_path: Path, given: str, renamed: bool) -> None:

@@ -23,9 +23,9 @@ class Slow(threads.Thread):
 
     seconds = 0.0
 
-    def average(self, tensor: Any) -> Any:
+    def average(self, tensor: Any, name: str = "average") -> Any:
         time.sleep(self.seconds)
-        return super().average(tensor)
+        return super().average(tensor, name)
 
 
 def slow(seconds: float) -> Any:

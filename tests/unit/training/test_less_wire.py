@@ -30,6 +30,12 @@ WAYS: list[dict[str, Any]] = [
     {"compression": "fp16"},
     {"accumulate": 3, "compression": "fp16"},
 ]
+# Ranks keep of gradients what no checkpoint has.
+FORGETFUL: list[dict[str, Any]] = [
+    {"compression": "powersgd", "powersgd_rank": 2},
+    {"accumulate": 3, "compression": "powersgd"},
+    {"local_steps": 2, "compression": "powersgd", "powersgd_rank": 2},
+]
 SIZES = (300, 50, 0)
 
 
@@ -68,7 +74,7 @@ def trained(ranks: int, chosen: train.Settings) -> dict[str, Any]:
 # -- All of them --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", WAYS + FORGETFUL, ids=str)
 def test_it_learns_and_all_ranks_have_one_model(tmp_path: Path, way: dict[str, Any]) -> None:
     result = trained(3, settings(tmp_path, epochs=6, **way))
     assert result["examples_by_rank"] == list(SIZES)
@@ -93,7 +99,7 @@ def test_a_training_that_goes_on_in_the_middle_of_an_epoch_ends_where_an_unbroke
     assert resumed["parameter_hashes"] == unbroken["parameter_hashes"]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", WAYS + FORGETFUL, ids=str)
 def test_it_goes_on_with_fewer_ranks(tmp_path: Path, way: dict[str, Any]) -> None:
     chosen = settings(tmp_path, checkpoint_steps=9, **way)
     trained(3, chosen)
@@ -103,7 +109,7 @@ def test_it_goes_on_with_fewer_ranks(tmp_path: Path, way: dict[str, Any]) -> Non
     assert result["accuracy"] > 0.5
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", WAYS + FORGETFUL, ids=str)
 def test_a_checkpoint_of_another_way_is_not_gone_on_from(way: dict[str, Any]) -> None:
     assert settings(Path(), **way).learning() != settings(Path()).learning()
 
@@ -174,9 +180,9 @@ def test_local_steps_send_parameters_and_moments_once_in_a_while(tmp_path: Path)
     sent: list[int] = []
 
     class Weighing(Thread):
-        def average(self, tensor: Any) -> Any:
+        def average(self, tensor: Any, name: str = "average") -> Any:
             sent.append(tensor.numel() * tensor.element_size())
-            return super().average(tensor)
+            return super().average(tensor, name)
 
     chosen = settings(tmp_path, epochs=1, local_steps=8)
 
@@ -201,7 +207,7 @@ def test_what_is_left_after_local_steps_is_what_all_ranks_have(
         """By its name, for Horovod is not installed here."""
 
     class Ending(Alone):
-        def average(self, tensor: Any) -> Any:
+        def average(self, tensor: Any, name: str = "average") -> Any:
             averaged.append(tensor)
             if len(averaged) == 3 and ends == "ring":
                 raise HorovodInternalError
@@ -248,6 +254,7 @@ def test_horovod_is_told_how_gradients_travel(monkeypatch: pytest.MonkeyPatch, f
     communicator.distributed(nn.Linear(1, 1), None, 3, fp16)
     assert told == {"compression": "fp16" if fp16 else "none", "backward_passes_per_step": 3, "op": "average"}
     assert communicator.average("tensor") == ("tensor", "average", "average")
+    assert communicator.average("tensor", "powersgd-p") == ("tensor", "average", "powersgd-p")
 
 
 # -- What makes no sense ------------------------------------------------------------------------
@@ -258,7 +265,9 @@ def test_horovod_is_told_how_gradients_travel(monkeypatch: pytest.MonkeyPatch, f
     [
         ({"accumulate": 0}, "accumulate: 0: must be greater than 0"),
         ({"local_steps": 0}, "local_steps: 0: must be greater than 0"),
-        ({"compression": "zip"}, "compression: 'zip': there are none, fp16"),
+        ({"compression": "zip"}, "compression: 'zip': there are none, fp16, powersgd"),
+        ({"compression": "powersgd", "powersgd_rank": 0}, "powersgd_rank: 0: must be greater than 0"),
+        ({"powersgd_rank": 8}, "powersgd_rank: 8 with compression none: only powersgd has a rank"),
         ({"local_steps": 4, "compression": "fp16"}, "compression: fp16 with local_steps 4: .* local steps send none"),
         ({"local_steps": 3}, "local_steps: 3: .* give 1, or 4 or more"),
         ({"local_steps": 4, "accumulate": 3}, "local_steps: 4 with accumulate 3: .* leave one of them at 1"),

@@ -91,7 +91,7 @@ class Thread(Alone):
         optimizer.register_step_pre_hook(average)
         return optimizer
 
-    def average(self, tensor: Any) -> Any:
+    def average(self, tensor: Any, name: str = "average") -> Any:
         mean = torch.stack(self.gather(tensor)).mean(0)
         self.barrier.wait()
         return mean

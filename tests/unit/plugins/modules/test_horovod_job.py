@@ -30,6 +30,7 @@ def params(**changes: Any) -> dict[str, Any]:
         "accumulate": 1,
         "local_steps": 1,
         "compression": "none",
+        "powersgd_rank": 4,
         "image_digest": None,
         "timeout_seconds": 60,
         "unfit": "refuse",
@@ -73,6 +74,7 @@ def answer(number: int, **facts: Any) -> dict[str, Any]:
 def test_a_sound_job_has_no_findings() -> None:
     answers = [answer(1), answer(2), answer(3)]
     assert horovod_job.request_findings(params(image_digest=A)) == []
+    assert horovod_job.request_findings(params(local_steps=2, compression="powersgd", powersgd_rank=1)) == []
     assert horovod_job.probe_findings(params(image_digest=A), WORKERS, {"host": "host-1"}, answers) == ([], {})
 
 
@@ -94,6 +96,8 @@ def test_a_sound_job_has_no_findings() -> None:
         ({"min_link_mbit": -1}, "min_link_mbit: -1: must be 0 or more"),
         ({"min_link_mbit": 900, "link_seconds": 0}, "min_link_mbit: 900 with link_seconds 0: links that are not"),
         ({"local_steps": 8, "compression": "fp16"}, "compression: fp16 with local_steps 8: gradients are compressed"),
+        ({"powersgd_rank": 0, "compression": "powersgd"}, "powersgd_rank: 0: must be greater than 0"),
+        ({"powersgd_rank": 8, "compression": "fp16"}, "powersgd_rank: 8 with compression fp16: only powersgd"),
         ({"local_steps": 2}, "local_steps: 2: parameters and Adam's two moments are averaged"),
         ({"local_steps": 8, "accumulate": 4}, "local_steps: 8 with accumulate 4: both make ranks talk less often"),
         ({"workers": [WORKERS[0], WORKERS[0]]}, "address 10.10.0.1 is given 2 times"),
