@@ -397,45 +397,44 @@ lost_worker:
   type: str
 """
 
-import hashlib
-import ipaddress
 import json
 import os
-import re
 import time
-import traceback
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
-try:
-    import docker
-    from docker.errors import APIError, DockerException, NotFound
-except ImportError:
-    HAS_DOCKER = False
-    DOCKER_IMPORT_ERROR = traceback.format_exc()
-else:
-    HAS_DOCKER = True
-    DOCKER_IMPORT_ERROR = None
-
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-# Above this number of hosts mpirun's own connections come in bursts that sshd and switches feel.
-MANY_HOSTS = 64
-CLOCK_TOLERANCE_SECONDS = 5.0
-# A worker that does not answer for so long is not waited for; a task may have to look at many files.
-PROBE_SECONDS = 20
-MBIT = 1000000
-DATA_SECONDS = 300
-SURVIVOR_SECONDS = 12
-# Of other tasks each worker is asked whether it has the data.
-DATA_IN_IMAGE = ("digits",)
-SPEC_FIELDS = ("task", "task_digest", "epochs", "batch_size", "learning_rate", "seed", "workers", "image_digest")
-# What spares bytes on the wire. Jobs and worker images of before know nothing of it: the defaults are what they do.
-SPARING = {"accumulate": 1, "local_steps": 1, "compression": "none", "powersgd_rank": 4}
+from ansible_collections.edge.rack.plugins.module_utils.horovod.command import (
+    mpirun_command,
+    spec_difference,
+    spec_hash,
+    spec_of,
+)
+from ansible_collections.edge.rack.plugins.module_utils.horovod.failures import (
+    complaint,
+    explain_failure,
+    is_lost_rank,
+    last_progress,
+    progress_lines,
+)
+from ansible_collections.edge.rack.plugins.module_utils.horovod.findings import (
+    check_command,
+    check_findings,
+    is_path,
+    link_findings,
+    probe_findings,
+    probe_request,
+    request_findings,
+)
+from ansible_collections.edge.rack.plugins.module_utils.horovod.launcher import (
+    DOCKER_IMPORT_ERROR,
+    HAS_DOCKER,
+    Launcher,
+    LauncherError,
+)
 
 LAUNCHER_STAYS = "%s: starts the job, so it cannot leave itself out; mend it, or run without it (--limit 'all:!%s')"
-# Causes that a rank gives for its end where it is not its own: another one is gone, or mpirun ends them all.
-NOTICED = ("ring", "stop")
+# Those that do not answer for so long are not among the survivors.
+SURVIVOR_SECONDS = 12
 # How long ranks may take to end: for one more step and a checkpoint, or where a step will never end.
 STOP_SECONDS = 30
 LOST_SECONDS = 5
@@ -467,527 +466,6 @@ mv "$path.part" "$path.json"
 """
 
 
-# What the job is
-
-
-def spec_of(params):
-    """The settings that make two jobs of one name the same job."""
-    return {field: params[field] for field in (*SPEC_FIELDS, *SPARING)}
-
-
-def spec_hash(spec):
-    """sha256 (hex) of a spec."""
-    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
-
-
-def spec_difference(recorded, wanted):
-    """Names of the fields that differ, with both values."""
-    recorded = dict(SPARING, **recorded)
-    return [
-        "%s (recorded %s, now %s)" % (field, json.dumps(recorded.get(field)), json.dumps(wanted[field]))
-        for field in wanted
-        if recorded.get(field) != wanted[field]
-    ]
-
-
-def mpirun_command(params):
-    """The mpirun line: one ssh per worker, one subnet for everything, ring for large tensors."""
-    workers = params["workers"]
-    subnet = params["subnet"]
-    mca = [
-        ("plm_rsh_agent", "ssh -F /etc/ssh/edge_ssh_config -p %d" % params["ssh_port"]),
-        # Only the launcher holds the job's private key, so it alone starts daemons.
-        ("plm_rsh_no_tree_spawn", "1"),
-        # A host that is cut off is noticed in about 11 s instead of never.
-        ("oob_tcp_keepalive_time", "5"),
-        ("oob_tcp_keepalive_intvl", "2"),
-        ("oob_tcp_keepalive_probes", "3"),
-        ("oob_tcp_if_include", subnet),
-        ("pml", "ob1"),
-        ("btl", "tcp,self"),
-        ("btl_tcp_if_include", subnet),
-        ("mpi_yield_when_idle", "1"),
-        ("coll_tuned_use_dynamic_rules", "1"),
-        ("coll_tuned_dynamic_rules_filename", "/opt/edge/share/allreduce-ring.rules"),
-    ]
-    if len(workers) >= MANY_HOSTS:
-        mca.append(("plm_rsh_num_concurrent", "16"))
-    command = [
-        "mpirun",
-        "-np",
-        str(sum(worker["slots"] for worker in workers)),
-        "-H",
-        ",".join("%s:%d" % (worker["address"], worker["slots"]) for worker in workers),
-        "--map-by",
-        "slot",
-        "--bind-to",
-        "none",
-    ]
-    for name, value in mca:
-        command += ["--mca", name, value]
-    for variable in (
-        "PATH",
-        "OMP_NUM_THREADS=1",
-        "MALLOC_ARENA_MAX=1",
-        "HOROVOD_STALL_CHECK_TIME_SECONDS=30",
-        "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300",
-    ):
-        command += ["-x", variable]
-    command += ["python", "-m", "edge_training.train", "--job", params["name"], "--subnet", subnet]
-    for field in (
-        "task",
-        "epochs",
-        "batch_size",
-        "learning_rate",
-        "seed",
-        "state_dir",
-        "checkpoint_copies",
-        "checkpoint_steps",
-        "checkpoint_minutes",
-    ):
-        command += ["--" + field.replace("_", "-"), str(params[field])]
-    for field, default in SPARING.items():
-        if params[field] != default:
-            command += ["--" + field.replace("_", "-"), str(params[field])]
-    if params["task_digest"]:
-        command += ["--task-digest", params["task_digest"]]
-    if params["resume"] and not params["force"]:
-        command.append("--resume")
-    return command
-
-
-# What stands in its way
-
-
-def request_findings(params):
-    """What is wrong with the options alone."""
-    findings = []
-    if not NAME.fullmatch(params["name"]):
-        findings.append("name: %r: use lower-case letters, digits, '.', '_' and '-', 63 at most" % params["name"])
-    for field in ("image_digest", "task_digest"):
-        if params[field] and not DIGEST.fullmatch(params[field]):
-            findings.append("%s: %r: it reads sha256:<64 hex digits>" % (field, params[field]))
-    if params["task_digest"] and not is_path(params["task"]):
-        findings.append(
-            "task_digest: %s is part of the image, and its digest is the image's; leave task_digest out"
-            % params["task"]
-        )
-    for field in ("max_restarts", "checkpoint_copies", "checkpoint_steps", "checkpoint_minutes"):
-        if params[field] < 0:
-            findings.append("%s: %s: must be 0 or more" % (field, params[field]))
-    for field in ("link_seconds", "min_link_mbit"):
-        if params[field] < 0:
-            findings.append("%s: %s: must be 0 or more" % (field, params[field]))
-    if params["min_link_mbit"] > 0 and params["link_seconds"] == 0:
-        findings.append(
-            "min_link_mbit: %d with link_seconds 0: links that are not measured cannot be too slow; give link_seconds,"
-            " for example 0.5" % params["min_link_mbit"]
-        )
-    above_zero = ("epochs", "batch_size", "learning_rate", "timeout_seconds", "min_workers", "memory_mib", "disk_mib")
-    for field in (*above_zero, "accumulate", "local_steps", "powersgd_rank"):
-        if params[field] <= 0:
-            findings.append("%s: %s: must be greater than 0" % (field, params[field]))
-    if params["local_steps"] in (2, 3) and params["compression"] == "none":
-        findings.append(
-            "local_steps: %d: parameters and Adam's two moments are averaged, three times the bytes of a plain step;"
-            " give 1, or 4 or more" % params["local_steps"]
-        )
-    if params["local_steps"] > 1 and params["accumulate"] > 1:
-        findings.append(
-            "local_steps: %d with accumulate %d: both make ranks talk less often; leave one of them at 1"
-            % (params["local_steps"], params["accumulate"])
-        )
-    if params["powersgd_rank"] != SPARING["powersgd_rank"] and params["compression"] != "powersgd":
-        findings.append(
-            "powersgd_rank: %d with compression %s: only powersgd has a rank; leave it at %d, or set compression to"
-            " powersgd" % (params["powersgd_rank"], params["compression"], SPARING["powersgd_rank"])
-        )
-    if params["local_steps"] > 1 and params["compression"] == "fp16":
-        findings.append(
-            "compression: %s with local_steps %d: gradients are compressed, and local steps send none; leave one of"
-            " them at its default, or take powersgd" % (params["compression"], params["local_steps"])
-        )
-    try:
-        subnet = ipaddress.IPv4Network(params["subnet"])
-    except ValueError as error:
-        findings.append("subnet: %s; give the network's own address, such as 10.10.0.0/24" % error)
-        subnet = None
-    if not params["workers"]:
-        findings.append("workers: the list is empty; name at least one device")
-    strangers = set(params["unreachable"]) - {worker["name"] for worker in params["workers"]}
-    if strangers:
-        findings.append("unreachable: %s: not among the workers" % ", ".join(sorted(strangers)))
-    elif params["workers"] and len(set(params["unreachable"])) == len(params["workers"]):
-        findings.append("unreachable: no worker is left; check the power and the network of the rack")
-    for field in ("name", "address"):
-        values = [worker[field] for worker in params["workers"]]
-        for value in sorted({value for value in values if values.count(value) > 1}):
-            findings.append(
-                "workers: %s %s is given %d times; list each device once and use slots for more ranks"
-                % (field, value, values.count(value))
-            )
-    for worker in params["workers"]:
-        if worker["slots"] < 1:
-            findings.append("%s: slots is %d; give 1 or more" % (worker["name"], worker["slots"]))
-        try:
-            address = ipaddress.IPv4Address(worker["address"])
-        except ValueError:
-            findings.append("%s: address %r is not an IPv4 address" % (worker["name"], worker["address"]))
-            continue
-        if subnet is not None and address not in subnet:
-            findings.append(
-                "%s: address %s is not in %s; give its address on that network, or the network it is on"
-                % (worker["name"], address, subnet)
-            )
-    return findings
-
-
-def is_path(task):
-    """Whether a task is its user's own, delivered beside the image."""
-    return "/" in task
-
-
-def check_command(params):
-    """What tries a user's task in the launcher's container; its answer is one line of JSON."""
-    ranks = sum(worker["slots"] for worker in params["workers"])
-    return ["python", "-m", "edge_training.check", "--json", "--ranks", str(ranks), params["task"]]
-
-
-def check_findings(params, verdict):
-    """What the check of a user's task found, and whether it is the one that was sent."""
-    if verdict["findings"] or params["task_digest"] in (None, verdict["digest"]):
-        return verdict["findings"]
-    return [
-        "%s: the task is %s there, not %s; deliver its files again"
-        % (params["workers"][0]["name"], verdict["digest"], params["task_digest"])
-    ]
-
-
-def probe_request(params, workers):
-    """What the launcher asks each worker."""
-    task = None if params["task"] in DATA_IN_IMAGE else params["task"]
-    return {
-        "workers": workers,
-        "ssh_port": params["ssh_port"],
-        "subnet": params["subnet"],
-        "task": task,
-        "timeout_seconds": DATA_SECONDS if task else PROBE_SECONDS,
-    }
-
-
-def probe_findings(params, workers, launcher, answers):
-    """(what is wrong with all, what is wrong with one by its name); O(answers) is in the order of O(workers)."""
-    unfit = {}
-    facts = {}
-    for worker, answer in zip(workers, answers, strict=True):
-        if "facts" in answer:
-            facts[worker["name"]] = answer["facts"]
-            unfit[worker["name"]] = worker_findings(params, worker, answer["facts"])
-        else:
-            unfit[worker["name"]] = [
-                "%s: SSH from the launcher to %s port %d fails: %s; is its worker container running with"
-                " this job's keys?" % (worker["name"], worker["address"], params["ssh_port"], answer["error"])
-            ]
-    for finding in mtu_findings(params["subnet"], facts):
-        unfit[finding.partition(":")[0]].append(finding)
-    common = []
-    for host, names in sorted(names_by("host", facts).items()):
-        if len(names) > 1:
-            common.append("%s: all call themselves %s; give each device its own host name" % (", ".join(names), host))
-    first = workers[0]["name"]
-    if first in facts and facts[first]["host"] != launcher["host"]:
-        common.append(
-            "%s: it is the first worker but the job starts on %s; run this module on the first worker"
-            % (first, launcher["host"])
-        )
-    if not params["image_digest"]:
-        common += disagreement("image", names_by("image_digest", facts))
-    common += disagreement("version", names_by("version", facts))
-    return common, {name: findings for name, findings in unfit.items() if findings}
-
-
-def worker_findings(params, worker, facts):
-    """What is wrong with one worker, by its own words."""
-    name, slots = worker["name"], worker["slots"]
-    findings = []
-    if params["image_digest"] and facts["image_digest"] != params["image_digest"]:
-        findings.append(
-            "%s: runs image %s, not %s; deploy the release's worker image"
-            % (name, facts["image_digest"] or "without a digest", params["image_digest"])
-        )
-    offset = facts["clock_offset_seconds"]
-    if abs(offset) > CLOCK_TOLERANCE_SECONDS:
-        findings.append(
-            "%s: its clock is %.0f s %s the launcher's; check its time service"
-            % (name, abs(offset), "ahead of" if offset > 0 else "behind")
-        )
-    if facts["memory_available_bytes"] >> 20 < slots * params["memory_mib"]:
-        findings.append(
-            "%s: %d MiB of memory available, %d rank(s) need %d; stop something there, use fewer slots"
-            " or set memory_mib" % (name, facts["memory_available_bytes"] >> 20, slots, slots * params["memory_mib"])
-        )
-    for folder, free in sorted(facts["folders"].items()):
-        if free is None:
-            findings.append(
-                "%s: %s is not writable in the container; it must be mounted and belong to uid 8470" % (name, folder)
-            )
-        elif free >> 20 < params["disk_mib"]:
-            findings.append(
-                "%s: %d MiB free in %s, %d are needed; remove old checkpoints or models, or set disk_mib"
-                % (name, free >> 20, folder, params["disk_mib"])
-            )
-    if facts["interface"] is None:
-        findings.append(
-            "%s: no interface has an address in %s; give it one, or name the network that it is on"
-            % (name, params["subnet"])
-        )
-    if facts["lacks"]:
-        findings.append("%s: %s" % (name, facts["lacks"]))
-    return findings
-
-
-def mtu_findings(subnet, facts):
-    """Who has another MTU than most: its large packets, or those to it, are lost without a word."""
-    names = {mtu: owners for mtu, owners in names_by("mtu", facts).items() if mtu is not None}
-    if len(names) < 2:
-        return []
-    # Of equally frequent ones the launcher's, for max() takes the first and the launcher was asked first.
-    usual = max(names, key=lambda mtu: len(names[mtu]))
-    return [
-        "%s: MTU %d on %s, %s has %d; give all interfaces in %s the same"
-        % (name, mtu, facts[name]["interface"], names[usual][0], usual, subnet)
-        for mtu, owners in names.items()
-        for name in owners
-        if mtu != usual
-    ]
-
-
-def link_findings(params, workers, links):
-    """What is wrong with workers' links, by the name of the worker at fault; O(links) are those of the ring.
-
-    A bad cable spoils both links of its worker. Of two workers it is the one that can be left out.
-    """
-    bad = [link for link in links if "error" in link or link["bits_per_second"] < params["min_link_mbit"] * MBIT]
-    launcher = workers[0]["name"]
-    ends = [name for link in bad for name in (link["from"], link["to"])]
-    at_fault = {name for name in ends if ends.count(name) == 2}
-    if len(workers) == 2:
-        at_fault -= {launcher}
-    unfit = {}
-    for link in bad:
-        ends = [link["from"], link["to"]]
-        owners = [name for name in ends if name in at_fault] or [name for name in ends if name != launcher][:1]
-        for name in owners:
-            unfit.setdefault(name, []).append("%s: %s" % (name, link_finding(params, link)))
-    return unfit
-
-
-def link_finding(params, link):
-    """What is wrong with a link."""
-    if "error" in link:
-        return (
-            "no TCP connection from %s to %s (%s); MPI takes any port between workers: let a firewall pass all within"
-            " %s, or check the cable" % (link["from"], link["to"], link["error"], params["subnet"])
-        )
-    return (
-        "%s sends %d Mbit/s to %s, less than min_link_mbit (%d); check the cable, the switch's port and what ethtool"
-        " says of the interface's speed"
-        % (link["from"], link["bits_per_second"] // MBIT, link["to"], params["min_link_mbit"])
-    )
-
-
-def names_by(field, facts):
-    """Workers' names by what they say of a field."""
-    names = {}
-    for name, told in facts.items():
-        names.setdefault(told[field], []).append(name)
-    return names
-
-
-def disagreement(what, names_by_value):
-    """One finding if workers differ."""
-    if len(names_by_value) < 2:
-        return []
-    sides = "; ".join(
-        "%s on %s" % (value or "unknown", ", ".join(names)) for value, names in sorted(names_by_value.items(), key=str)
-    )
-    return ["workers differ in %s: %s; deploy one release to all" % (what, sides)]
-
-
-# What went wrong
-
-
-def explain_failure(log, workers):
-    """(sentence, name of the lost worker or None) from mpirun's log."""
-    owners = rank_owners(workers)
-    by_address = {worker["address"]: worker["name"] for worker in workers}
-
-    said = complaint(log)
-    if said and said.get("cause") not in NOTICED:
-        found = re.match(r"rank (\d+) ", said.get("where", ""))
-        name = owners.get(int(found.group(1))) if found else None
-        return "%s (%s) says: %s" % (said.get("where"), name or "unknown", said.get("message")), name
-    text = " ".join(log.split())
-    found = re.search(r"process rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+)(?: \(([^)]*)\))?", text)
-    if found:
-        name = by_address.get(found.group(2)) or owners.get(int(found.group(1)))
-        hint = "; out of memory there? see its kernel log" if found.group(3) == "9" else ""
-        return "rank %s on %s ended by signal %s (%s)%s" % (
-            found.group(1),
-            name or found.group(2),
-            found.group(3),
-            found.group(4) or "unknown",
-            hint,
-        ), name
-    found = re.search(r"Remote daemon: \[\[\d+,\d+\],(\d+)\] on node (\S+)", text)
-    if found and "lost communication" in text:
-        name = by_address.get(found.group(2)) or daemon_owner(int(found.group(1)), workers)
-        return "the connection to %s was lost; check its power and its network" % (name or found.group(2)), name
-    found = re.search(r"Process name: \[\[\d+,\d+\],(\d+)\] Exit code: (\d+)", text)
-    if found:
-        name = owners.get(int(found.group(1)))
-        return "rank %s on %s ended with status %s" % (found.group(1), name or "an unknown host", found.group(2)), name
-    found = re.search(r"(?:ssh: connect to host|Connection to) (\S+).*?(?:timed out|refused|closed|No route)", text)
-    if found:
-        name = by_address.get(found.group(1))
-        return "no SSH connection to %s" % (name or found.group(1)), name
-    if said:
-        return "%s noticed that others are gone: %s" % (said.get("where"), said.get("message")), None
-    last = [line.strip() for line in log.splitlines() if line.strip(" -")][-3:]
-    return "mpirun's last words: %s" % (" / ".join(last) or "none"), None
-
-
-def complaint(log):
-    """What a rank said of its end, if one did; one that only noticed another's counts less."""
-    told = []
-    for line in log.splitlines():
-        if line.startswith("{") and '"event": "error"' in line:
-            try:
-                told.append(json.loads(line))
-            except ValueError:
-                continue
-    return next((one for one in told if one.get("cause") not in NOTICED), told[0] if told else None)
-
-
-def is_lost_rank(log):
-    """Whether it ended because a rank or a device is gone; what a rank says of its own fault it would say again."""
-    said = complaint(log)
-    return said is None or said.get("cause") in NOTICED
-
-
-def rank_owners(workers):
-    """Worker name by rank: ranks fill the slots of the first worker, then of the next."""
-    names = [worker["name"] for worker in workers for slot in range(worker["slots"])]
-    return dict(enumerate(names))
-
-
-def daemon_owner(number, workers):
-    """Worker name by the number of its daemon: 0 is mpirun itself, on the first worker."""
-    return workers[number]["name"] if 0 <= number < len(workers) else None
-
-
-def progress_lines(text):
-    """The events in a progress file; a line that is cut short is left out."""
-    events = []
-    for line in text.splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict) and event.get("event") in ("start", "epoch"):
-            events.append(event)
-    return events
-
-
-def last_progress(events):
-    """How far it came, in words."""
-    epochs = [event for event in events if event["event"] == "epoch"]
-    if epochs:
-        return "the last report was epoch %(epoch)s of %(epochs)s, loss %(loss)s" % epochs[-1]
-    return "training had begun, no epoch was finished" if events else "training had not begun"
-
-
-# The launcher's container
-
-
-class LauncherError(Exception):
-    """The launcher's container does not do what it should."""
-
-
-class Launcher(object):
-    """The worker container on this device; every file of a job is reached through it."""
-
-    def __init__(self, docker_host, name):
-        self.name = name
-        try:
-            self.api = docker.APIClient(base_url=docker_host, version="auto", timeout=120)
-            self.running = self.api.inspect_container(name)["State"]["Running"]
-        except NotFound:
-            self.running = False
-        except DockerException as error:
-            raise LauncherError("Docker at %s: %s" % (docker_host, error))
-
-    def require(self):
-        if not self.running:
-            raise LauncherError("container %s does not run on this device; start the job's workers first" % self.name)
-
-    def call(self, command):
-        """(status, stdout, stderr) of a command in the container."""
-        try:
-            handle = self.api.exec_create(self.name, command)["Id"]
-            out, err = self.api.exec_start(handle, demux=True)
-            return self.api.exec_inspect(handle)["ExitCode"], (out or b"").decode(), (err or b"").decode()
-        except APIError as error:
-            raise LauncherError("container %s refuses %s: %s" % (self.name, command[0], error.explanation or error))
-
-    def start(self, command):
-        """Start a command that goes on by itself; what to ask `finished` with."""
-        try:
-            handle = self.api.exec_create(self.name, command)["Id"]
-            self.api.exec_start(handle, detach=True)
-        except APIError as error:
-            raise LauncherError("container %s refuses to start: %s" % (self.name, error.explanation or error))
-        return handle
-
-    def finished(self, handle):
-        """The exit status, or None while it runs."""
-        try:
-            state = self.api.exec_inspect(handle)
-        except NotFound:
-            raise LauncherError("container %s was removed or restarted while the training ran" % self.name)
-        if state["Running"]:
-            return None
-        return -1 if state["ExitCode"] is None else state["ExitCode"]
-
-    def read(self, path):
-        """A file's text, or None; without the container, from the device's folder of the same path."""
-        if self.running:
-            status, out, _err = self.call(["cat", path])
-            return out if status == 0 else None
-        try:
-            with open(path, "rb") as file:
-                return file.read().decode()
-        except OSError:
-            return None
-
-    def write_json(self, path, value):
-        """The file has its name only when it is whole."""
-        script = 'printf "%s\\n" "$2" >"$1.part" && mv "$1.part" "$1"'
-        status, _out, err = self.call(["sh", "-c", script, "write", path, json.dumps(value, indent=2)])
-        if status:
-            raise LauncherError("%s cannot be written: %s" % (path, err.strip()[-300:]))
-
-    def read_json(self, path):
-        """A file's value, or None."""
-        try:
-            return json.loads(self.read(path) or "null")
-        except ValueError:
-            return None
-
-
-# The module
-
-
 class Job(object):
     """One job, from its record or from its training."""
 
@@ -1010,18 +488,21 @@ class Job(object):
         self.stop_at_findings(request_findings(self.params))
         recorded = self.recorded_result()
         if recorded is not None and not self.params["force"]:
-            command = mpirun_command(dict(self.params, workers=self.workers))
+            command = self.command(self.workers)
             self.module.exit_json(changed=False, result=recorded, command=command, **self.always)
         self.launcher.require()
         if not self.module.check_mode:
             # From here on a playbook that ends can leave word of it.
             self.launcher.call(["sh", "-c", 'mkdir -p "$1" && rm -f "$1/stop"', "sh", self.folder])
         self.preflight()
-        command = mpirun_command(dict(self.params, workers=self.workers))
+        command = self.command(self.workers)
         if self.module.check_mode:
             self.module.exit_json(changed=True, command=command, **self.always)
         result, progress = self.train(command)
         self.module.exit_json(changed=True, result=result, progress=progress, command=command, **self.always)
+
+    def command(self, workers, **changed):
+        return mpirun_command(dict(self.params, workers=workers, **changed))
 
     def recorded_result(self):
         """The result of this job's finished run, if there is one; it must have had the same settings."""
@@ -1179,7 +660,7 @@ class Job(object):
             restarts.append({"reason": reason, "seconds": round(passed, 1), "workers": names})
             note = "%s; going on with %d of %d workers from the last checkpoint"
             told = {"event": "note", "text": note % (reason, len(names), len(self.workers))}
-            command = mpirun_command(dict(self.params, workers=workers, resume=True, force=False))
+            command = self.command(workers, resume=True, force=False)
 
     def ranks(self, command, workers, log, told, seconds, again):
         """(exit status of mpirun, or None if it did not end; result of the training, or None)"""

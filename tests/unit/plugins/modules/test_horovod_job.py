@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.edge.rack.plugins.module_utils.horovod import command, failures, findings
 from ansible_collections.edge.rack.plugins.modules import horovod_job
 
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -73,9 +74,9 @@ def answer(number: int, **facts: Any) -> dict[str, Any]:
 
 def test_a_sound_job_has_no_findings() -> None:
     answers = [answer(1), answer(2), answer(3)]
-    assert horovod_job.request_findings(params(image_digest=A)) == []
-    assert horovod_job.request_findings(params(local_steps=2, compression="powersgd", powersgd_rank=1)) == []
-    assert horovod_job.probe_findings(params(image_digest=A), WORKERS, {"host": "host-1"}, answers) == ([], {})
+    assert findings.request_findings(params(image_digest=A)) == []
+    assert findings.request_findings(params(local_steps=2, compression="powersgd", powersgd_rank=1)) == []
+    assert findings.probe_findings(params(image_digest=A), WORKERS, {"host": "host-1"}, answers) == ([], {})
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_a_sound_job_has_no_findings() -> None:
     ],
 )
 def test_a_wrong_request_is_found_without_asking_anyone(changes: dict[str, Any], finding: str) -> None:
-    assert any(finding in found for found in horovod_job.request_findings(params(**changes)))
+    assert any(finding in found for found in findings.request_findings(params(**changes)))
 
 
 def test_every_fault_of_every_worker_is_found_at_once() -> None:
@@ -116,7 +117,7 @@ def test_every_fault_of_every_worker_is_found_at_once() -> None:
         answer(2, host="host-1", image_digest=B, memory_available_bytes=1 << 20),
         {**WORKERS[2], "error": "Connection refused"},
     ]
-    common, unfit = horovod_job.probe_findings(params(image_digest=A), WORKERS, {"host": "host-9"}, answers)
+    common, unfit = findings.probe_findings(params(image_digest=A), WORKERS, {"host": "host-9"}, answers)
     assert [len(unfit[worker["name"]]) for worker in WORKERS] == [2, 2, 1]
     text = "\n".join([*common, *(finding for findings in unfit.values() for finding in findings)])
     assert "nuc-01: its clock is 60 s behind" in text
@@ -131,9 +132,9 @@ def test_every_fault_of_every_worker_is_found_at_once() -> None:
 
 def test_without_a_digest_workers_must_agree() -> None:
     answers = [answer(1), answer(2, image_digest=B), answer(3, version="0.2.0")]
-    findings, unfit = horovod_job.probe_findings(params(), WORKERS, {"host": "host-1"}, answers)
+    common, unfit = findings.probe_findings(params(), WORKERS, {"host": "host-1"}, answers)
     assert unfit == {}
-    assert [finding.split(":")[0] for finding in findings] == ["workers differ in image", "workers differ in version"]
+    assert [finding.split(":")[0] for finding in common] == ["workers differ in image", "workers differ in version"]
 
 
 @pytest.mark.parametrize(
@@ -148,49 +149,49 @@ def test_without_a_digest_workers_must_agree() -> None:
 )
 def test_a_finding_names_the_worker_and_the_fix(facts: dict[str, Any], changes: dict[str, Any], finding: str) -> None:
     answers = [answer(1), answer(2, **facts), answer(3)]
-    _common, unfit = horovod_job.probe_findings(params(**changes), WORKERS, {"host": "host-1"}, answers)
+    _common, unfit = findings.probe_findings(params(**changes), WORKERS, {"host": "host-1"}, answers)
     assert [found for found in unfit["nuc-02"] if found.startswith(finding)]
     assert facts == {} or list(unfit) == ["nuc-02"]
 
 
 def test_of_two_mtus_the_launchers_is_the_usual_one() -> None:
     answers = [answer(1, mtu=9000), answer(2)]
-    _common, unfit = horovod_job.probe_findings(params(), WORKERS[:2], {"host": "host-1"}, answers)
+    _common, unfit = findings.probe_findings(params(), WORKERS[:2], {"host": "host-1"}, answers)
     assert list(unfit) == ["nuc-02"]
 
 
 def test_only_a_task_with_data_on_the_device_is_asked_for_it() -> None:
-    assert horovod_job.probe_request(params(), WORKERS)["task"] is None
-    assert horovod_job.probe_request(params(task="image_folder"), WORKERS)["task"] == "image_folder"
+    assert findings.probe_request(params(), WORKERS)["task"] is None
+    assert findings.probe_request(params(task="image_folder"), WORKERS)["task"] == "image_folder"
 
 
 def test_the_command_keeps_to_the_subnet_and_the_ring() -> None:
-    command = horovod_job.mpirun_command(params(workers=[{**WORKERS[0], "slots": 2}, WORKERS[1]]))
-    line = " ".join(command)
-    assert command[:5] == ["mpirun", "-np", "3", "-H", "10.10.0.1:2,10.10.0.2:1"]
+    words = command.mpirun_command(params(workers=[{**WORKERS[0], "slots": 2}, WORKERS[1]]))
+    line = " ".join(words)
+    assert words[:5] == ["mpirun", "-np", "3", "-H", "10.10.0.1:2,10.10.0.2:1"]
     assert "--mca oob_tcp_if_include 10.10.0.0/24" in line
     assert "--mca btl_tcp_if_include 10.10.0.0/24" in line
     assert "--mca coll_tuned_dynamic_rules_filename /opt/edge/share/allreduce-ring.rules" in line
-    assert "ssh -F /etc/ssh/edge_ssh_config -p 2222" in command
-    assert command[-1] == "--resume"
+    assert "ssh -F /etc/ssh/edge_ssh_config -p 2222" in words
+    assert words[-1] == "--resume"
     assert "--checkpoint-copies 1 --checkpoint-steps 0 --checkpoint-minutes 10.0" in line
-    assert "--resume" not in horovod_job.mpirun_command(params(force=True))
+    assert "--resume" not in command.mpirun_command(params(force=True))
     assert "plm_rsh_num_concurrent" not in line
     many = [{"name": f"n{n}", "address": f"10.10.0.{n}", "slots": 1} for n in range(1, 101)]
-    assert "plm_rsh_num_concurrent" in horovod_job.mpirun_command(params(workers=many))
+    assert "plm_rsh_num_concurrent" in command.mpirun_command(params(workers=many))
 
 
 def test_a_users_task_is_the_one_that_was_sent() -> None:
     mine = params(task="/run/edge-job/task/mine.py", task_digest=A)
-    assert horovod_job.request_findings(mine) == []
-    assert "--ranks 3 /run/edge-job/task/mine.py" in " ".join(horovod_job.check_command(mine))
-    command = horovod_job.mpirun_command(mine)
-    assert command[command.index("--task-digest") + 1] == A
-    assert "--task-digest" not in horovod_job.mpirun_command(params())
+    assert findings.request_findings(mine) == []
+    assert "--ranks 3 /run/edge-job/task/mine.py" in " ".join(findings.check_command(mine))
+    words = command.mpirun_command(mine)
+    assert words[words.index("--task-digest") + 1] == A
+    assert "--task-digest" not in command.mpirun_command(params())
     verdict = {"findings": ["mine.py:3: model: ..."], "digest": A}
-    assert horovod_job.check_findings(mine, verdict) == ["mine.py:3: model: ..."]
-    assert horovod_job.check_findings(mine, {"findings": [], "digest": A}) == []
-    (finding,) = horovod_job.check_findings(mine, {"findings": [], "digest": B})
+    assert findings.check_findings(mine, verdict) == ["mine.py:3: model: ..."]
+    assert findings.check_findings(mine, {"findings": [], "digest": A}) == []
+    (finding,) = findings.check_findings(mine, {"findings": [], "digest": B})
     assert finding == f"nuc-01: the task is {B} there, not {A}; deliver its files again"
 
 
@@ -207,21 +208,21 @@ def test_a_checks_answer_has_its_name_only_once_it_is_whole(tmp_path: Path) -> N
 
 
 def test_a_spec_differs_by_named_fields() -> None:
-    recorded = json.loads(json.dumps(horovod_job.spec_of(params())))
-    assert horovod_job.spec_difference(recorded, horovod_job.spec_of(params(timeout_seconds=1))) == []
-    difference = horovod_job.spec_difference(recorded, horovod_job.spec_of(params(epochs=3, workers=WORKERS[:1])))
+    recorded = json.loads(json.dumps(command.spec_of(params())))
+    assert command.spec_difference(recorded, command.spec_of(params(timeout_seconds=1))) == []
+    difference = command.spec_difference(recorded, command.spec_of(params(epochs=3, workers=WORKERS[:1])))
     assert difference[0] == "epochs (recorded 12, now 3)"
     assert difference[1].startswith("workers (recorded")
-    assert horovod_job.spec_hash(recorded) == horovod_job.spec_hash(horovod_job.spec_of(params()))
+    assert command.spec_hash(recorded) == command.spec_hash(command.spec_of(params()))
 
 
 def test_what_spares_bytes_makes_another_job_and_is_not_asked_of_an_image_that_does_not_know_it() -> None:
-    before = {field: params()[field] for field in horovod_job.SPEC_FIELDS}
-    assert horovod_job.spec_difference(before, horovod_job.spec_of(params())) == []
-    assert not [word for word in horovod_job.mpirun_command(params()) if word.startswith("--accumulate")]
+    before = {field: params()[field] for field in command.SPEC_FIELDS}
+    assert command.spec_difference(before, command.spec_of(params())) == []
+    assert not [word for word in command.mpirun_command(params()) if word.startswith("--accumulate")]
     sparing = params(accumulate=4)
-    assert horovod_job.spec_difference(before, horovod_job.spec_of(sparing)) == ["accumulate (recorded 1, now 4)"]
-    assert "--accumulate 4" in " ".join(horovod_job.mpirun_command(sparing))
+    assert command.spec_difference(before, command.spec_of(sparing)) == ["accumulate (recorded 1, now 4)"]
+    assert "--accumulate 4" in " ".join(command.mpirun_command(sparing))
 
 
 # -- What went wrong ----------------------------------------------------------------------------
@@ -262,7 +263,7 @@ TOLD = '{"event": "error", "where": "rank 1 on host-2", "message": "data-dir: ca
     ],
 )
 def test_a_lost_rank_is_named(log: str, sentence: str, worker: str | None) -> None:
-    found = horovod_job.explain_failure(log, WORKERS)
+    found = failures.explain_failure(log, WORKERS)
     assert sentence in found[0]
     assert found[1] == worker
 
@@ -284,8 +285,8 @@ RING = TOLD.replace('"}', '", "cause": "ring"}').replace("data-dir: cannot write
     ],
 )
 def test_what_a_rank_says_of_its_own_fault_is_told_from_what_it_noticed(log: str, goes_on: bool, sentence: str) -> None:
-    assert horovod_job.is_lost_rank(log) is goes_on
-    assert sentence in horovod_job.explain_failure(log, WORKERS)[0]
+    assert failures.is_lost_rank(log) is goes_on
+    assert sentence in failures.explain_failure(log, WORKERS)[0]
 
 
 class FailedError(Exception):
@@ -414,7 +415,7 @@ def test_a_bad_link_is_the_fault_of_whoever_has_two(slow: Any, workers: int, at_
     container = Container([], [])
     container.slow = slow
     measured = [container._link(*ends) for ends in ring(WORKERS[:workers])]
-    unfit = horovod_job.link_findings(params(min_link_mbit=900), WORKERS[:workers], measured)
+    unfit = findings.link_findings(params(min_link_mbit=900), WORKERS[:workers], measured)
     assert {name: len(findings) for name, findings in unfit.items()} == at_fault
 
 
@@ -544,7 +545,7 @@ def test_what_does_not_go_on_says_why(runs: list[tuple[int, str]], changes: dict
 
 
 def test_ranks_fill_slots_in_order() -> None:
-    owners = horovod_job.rank_owners([{**WORKERS[0], "slots": 2}, WORKERS[1]])
+    owners = failures.rank_owners([{**WORKERS[0], "slots": 2}, WORKERS[1]])
     assert owners == {0: "nuc-01", 1: "nuc-01", 2: "nuc-02"}
 
 
@@ -554,8 +555,8 @@ def test_progress_survives_a_line_cut_short() -> None:
         '{"event": "epoch", "epoch": 1, "epochs": 9, "loss": 2.5}',
         '{"event": "ep',
     ]
-    events = horovod_job.progress_lines("\n".join(lines))
+    events = failures.progress_lines("\n".join(lines))
     assert len(events) == 2
-    assert horovod_job.last_progress(events) == "the last report was epoch 1 of 9, loss 2.5"
-    assert "no epoch was finished" in horovod_job.last_progress(events[:1])
-    assert "had not begun" in horovod_job.last_progress([])
+    assert failures.last_progress(events) == "the last report was epoch 1 of 9, loss 2.5"
+    assert "no epoch was finished" in failures.last_progress(events[:1])
+    assert "had not begun" in failures.last_progress([])
