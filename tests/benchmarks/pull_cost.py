@@ -4,7 +4,7 @@
 
 One machine with systemd and an engine of its own (`python -m lab machine`), set up by this collection's roles; its
 site is a signed commit in a folder, its Predictor a stand-in. By turns: `edge-converge run`, whole (fetch, verify,
-ansible-pull, report), without the CPU quota of its unit, and `puppet apply` (Debian's) with a manifest of the same
+playbook, report), without the CPU quota of its unit, and `puppet apply` (Debian's) with a manifest of the same
 group, user, folders, packages, files, service, image, model, container and predictions. Neither changes anything, and
 both mend the same drift, which is checked. CPU seconds are those of the program and all that it started; what the
 Docker Engine does for it is not counted, for either.

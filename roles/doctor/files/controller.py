@@ -1,10 +1,13 @@
 # Copyright: (c) 2026, The edge.rack engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the operator's machine has of what this collection needs, as JSON: python - COLLECTION FOLDER < controller.py
+"""What the operator's machine has of what this collection needs, as JSON:
 
-COLLECTION is this collection's folder, whose requirements are compared with what is installed; FOLDER is where the
-controller keeps what belongs to the rack.
+    python - COLLECTION FOLDER LIBRARIES COLLECTIONS < controller.py
+
+COLLECTION is this collection's folder; FOLDER is where the controller keeps what belongs to the rack. LIBRARIES and
+COLLECTIONS are files in COLLECTION, as pip and ansible-galaxy read them, which are compared with what is installed;
+COLLECTIONS may be empty.
 """
 
 from __future__ import annotations
@@ -26,9 +29,9 @@ from packaging.version import InvalidVersion, Version
 SECONDS = 60
 
 
-def libraries(collection: Path) -> list[dict]:
+def libraries(collection: Path, file: str) -> list[dict]:
     """Pinned versions are what this was tried with: a newer one fits, too."""
-    lines = (line.partition("#")[0].strip() for line in (collection / "requirements.txt").read_text().splitlines())
+    lines = (line.partition("#")[0].strip() for line in (collection / file).read_text().splitlines())
     pinned = {one.name: str(one.specifier).replace("==", ">=") for one in map(Requirement, filter(None, lines))}
     # Of Ansible more versions will do, and what the package `ansible` brings are the collections.
     pinned.pop("ansible", None)
@@ -44,9 +47,11 @@ def installed_library(name: str) -> str:
         return ""
 
 
-def collections(collection: Path) -> list[dict]:
+def collections(collection: Path, file: str) -> list[dict]:
+    if not file:
+        return []
     there = installed_collections()
-    wanted = yaml.safe_load((collection / "requirements.yml").read_text())["collections"]
+    wanted = yaml.safe_load((collection / file).read_text())["collections"]
     return [requirement(one["name"], one["version"], there.get(one["name"], "")) for one in wanted]
 
 
@@ -76,7 +81,7 @@ def requirement(name: str, wanted: str, installed: str) -> dict:
 
 
 def main() -> None:
-    collection, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    collection, folder, libraries_file, collections_file = Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:5]
     # The folder comes to be with the first run.
     usage = shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists()))
     print(
@@ -84,8 +89,8 @@ def main() -> None:
             {
                 "python": platform.python_version(),
                 "python_fits": sys.version_info >= (3, 11),
-                "libraries": libraries(collection),
-                "collections": collections(collection),
+                "libraries": libraries(collection, libraries_file),
+                "collections": collections(collection, collections_file),
                 "disk": {"folder": os.fspath(folder), "free_percent": 100 * usage.free / usage.total},
             }
         )

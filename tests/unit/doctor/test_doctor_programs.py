@@ -124,9 +124,9 @@ def test_a_certificate_of_another_authority_is_told_from_a_port_that_is_closed(
     assert "refused" in found["closed"]["error"]
 
 
-def controller(collection: Path) -> dict[str, Any]:
+def controller(collection: Path, *files: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-", str(collection), "/no/such/folder"],
+        [sys.executable, "-", str(collection), "/no/such/folder", *(files or ("requirements.txt", "requirements.yml"))],
         input=(FILES / "controller.py").read_text(),
         cwd=CHECKOUT,
         capture_output=True,
@@ -145,6 +145,12 @@ def test_what_is_installed_here_is_what_the_collection_needs() -> None:
     assert {"ansible-core", "python-libmaas", "docker", "community.docker", "community.crypto"} <= wanted
     assert [one for one in found["libraries"] + found["collections"] if not one["fits"]] == []
     assert found["disk"]["free_percent"] > 0
+
+
+def test_the_dashboards_machine_needs_what_its_playbooks_do_and_no_more() -> None:
+    found = controller(CHECKOUT, "roles/dashboard/files/requirements.txt", "")
+    assert {one["name"] for one in found["libraries"]} == {"ansible-core", "python-libmaas", "setuptools"}
+    assert found["collections"] == []
 
 
 def test_what_is_missing_or_older_does_not_fit_and_what_is_newer_does(tmp_path: Path) -> None:

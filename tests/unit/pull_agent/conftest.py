@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The edge.rack engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A device with a pull agent: real commits, real signatures and the real ansible-pull. The site is a folder."""
+"""A device with a pull agent: real commits, real signatures and the real ansible-playbook. The site is a folder."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Rack:
             state_dir=folder / "state",
             mirror=folder / "mirror.git",
             checkout=folder / "checkout",
-            ansible_pull=Path(sys.executable).parent / "ansible-pull",
+            ansible_playbook=Path(sys.executable).parent / "ansible-playbook",
             site_inventory="inventory/rack/hosts.yml",
             playbook="local.yml",
             signers=config / "allowed_signers",

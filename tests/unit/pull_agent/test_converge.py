@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import threading
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from edge_converge import cli, files, lock, run
@@ -113,6 +115,55 @@ def test_what_somebody_changed_in_the_checkout_is_not_applied(rack: Rack) -> Non
     more.parent.mkdir(parents=True)
     more.write_text(json.dumps({"message": "evil"}))
     assert (rack.converge()["outcome"], rack.says) == ("ok", "one")
+
+
+def test_whoever_looks_at_the_site_meanwhile_finds_it_whole(rack: Rack) -> None:
+    """As a training does that begins while the device converges: it proves the release on what lies there."""
+    rack.release("one")
+    rack.converge()
+    rack.release("two")
+    place, over, missing = rack.settings.checkout, threading.Event(), []
+    release = place / "inventory/rack/group_vars/all/release.yml"
+
+    def look() -> None:
+        while not over.is_set():
+            missing.extend(str(path) for path in (place / ".git/HEAD", release) if not path.exists())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        assert [rack.converge()["outcome"] for _run in range(2)] == ["changed", "ok"]
+    finally:
+        over.set()
+        looking.join()
+    assert missing == []
+    assert not list(place.parent.glob("checkout.*"))
+
+
+@pytest.mark.parametrize("has_exchange", [True, False])
+def test_a_folder_takes_anothers_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_exchange: bool) -> None:
+    if not has_exchange:
+        refusing = SimpleNamespace(renameat2=lambda *_arguments: -1)
+        monkeypatch.setattr(files.ctypes, "CDLL", lambda _name: refusing)
+    new, place = tmp_path / "new", tmp_path / "place"
+    for number in ("1", "2"):
+        new.mkdir()
+        (new / number).touch()
+        files.exchange(new, place)
+        assert [path.name for path in place.iterdir()] == [number]
+    assert [path.name for path in new.iterdir()] == ["1"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "place"]
+
+
+def test_a_disk_without_room_for_the_site_is_said(rack: Rack) -> None:
+    rack.release("one")
+    rack.converge()
+    # As good as a full disk: nothing can be written there.
+    (rack.folder / "nowhere").touch()
+    report = rack.converge(checkout=rack.folder / "nowhere/checkout")
+    assert report["outcome"] == "failed"
+    assert "the site cannot be checked out to" in report["error"] and "look at its disk" in report["error"]
+    assert rack.says == "one"
 
 
 def test_what_git_left_at_a_power_cut_stops_no_later_run(rack: Rack) -> None:

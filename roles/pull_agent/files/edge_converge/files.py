@@ -1,14 +1,20 @@
 # Copyright: (c) 2026, The edge.rack engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small JSON files that are whole or not there, whenever the power goes."""
+"""Files and folders that are whole or not there, whenever the power goes and whoever looks at them."""
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
+
+# Of renameat2(2).
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -36,3 +42,19 @@ def write(path: Path, content: dict[str, Any], mode: int = 0o644) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def exchange(new: Path, place: Path) -> None:
+    """Put a folder in its place at once; what was there before is then at `new`.
+
+    By the kernel's own exchange (renameat2(2)), for which Python has no word. Where the file system has none, the place
+    is empty for a moment.
+    """
+    if not place.exists():
+        new.rename(place)
+    elif ctypes.CDLL(None).renameat2(AT_FDCWD, os.fsencode(new), AT_FDCWD, os.fsencode(place), RENAME_EXCHANGE) != 0:
+        old = place.with_name(f"{place.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        place.rename(old)
+        new.rename(place)
+        old.rename(new)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The edge.rack engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One run: the newest good commit, applied by ansible-pull, and what came of it."""
+"""One run: the newest good commit, applied by Ansible, and what came of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edge_trust.links import CannotCheckError
 
 from . import files, lock, reports
 from .settings import Settings
-from .site import NoSiteError, Site, WaitingError, newest
+from .site import NoSiteError, WaitingError, newest
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -51,33 +51,64 @@ def run(settings: Settings) -> dict[str, Any]:
             "refused": site.refused,
         }
         files.write(journal(settings), report)
-        status = apply(settings, site)
+        try:
+            check_out(settings, site.commit)
+        except CannotCheckError as error:
+            return end(settings, report, outcome="failed", error=f"{error.found}: {error.remedy}")
+        status = apply(settings)
         return end(settings, report, **judge(settings, report, status))
 
 
-def apply(settings: Settings, site: Site) -> int:
-    """Run ansible-pull on the verified commit; its exit status."""
+def check_out(settings: Settings, commit: str) -> None:
+    """The commit in the place of the last one, whole at every moment: a training that begins meanwhile looks there.
+
+    Made anew each time: a file beside the site's own, or a lock that a power cut left, would stay in an old one.
+
+    Raises CannotCheckError where there is no room for it, or where git finds no signature of somebody who may release.
+    """
+    new = settings.checkout.with_name(f"{settings.checkout.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    disk = "look at its disk"
+    for remedy, *argv in (
+        (disk, "clone", "--quiet", "--no-checkout", "--template=", str(settings.mirror), str(new)),
+        # Proved already, and here once more by another program than our own.
+        ("sign it with a key of trust_signers", "-C", str(new), "verify-commit", commit),
+        (disk, "-C", str(new), "checkout", "--quiet", "--detach", commit),
+    ):
+        done = subprocess.run(  # noqa: S603
+            ["git", *argv],  # noqa: S607 - root's PATH
+            env=environment(settings),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").strip().splitlines() or ["it gave no reason"]
+            raise CannotCheckError(f"the site cannot be checked out to {new}: {said[-1]}", remedy)
+    files.exchange(new, settings.checkout)
+    shutil.rmtree(new, ignore_errors=True)
+
+
+def apply(settings: Settings) -> int:
+    """Run the playbook on this device alone, with what is checked out; its exit status.
+
+    As ansible-pull would, which starts Ansible three times for it, and has no checkout meanwhile.
+    """
     events(settings).unlink(missing_ok=True)
-    # Made anew each time: a file beside the site's own, or a lock that a power cut left, would stay in an old one.
-    shutil.rmtree(settings.checkout, ignore_errors=True)
     argv = [
-        str(settings.ansible_pull),
-        f"--url={settings.mirror}",
-        f"--checkout={site.commit}",
-        f"--directory={settings.checkout}",
-        "--full",
-        # Without --force, with which a commit that does not verify would be applied all the same.
-        "--verify-commit",
+        str(settings.ansible_playbook),
         f"--inventory={settings.inventory}",
         f"--inventory={settings.checkout / settings.site_inventory}",
         f"--limit={settings.device}",
-        settings.playbook,
+        str(settings.checkout / settings.playbook),
     ]
-    return subprocess.run(argv, env=environment(settings), stdin=subprocess.DEVNULL, check=False).returncode  # noqa: S603
+    return subprocess.run(  # noqa: S603
+        argv, cwd=settings.checkout, env=environment(settings), stdin=subprocess.DEVNULL, check=False
+    ).returncode
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What ansible-pull, and the git that it runs, go by."""
+    """What Ansible and git go by."""
     git = {
         "gpg.format": "ssh",
         "gpg.ssh.program": "ssh-keygen",
@@ -87,12 +118,10 @@ def environment(settings: Settings) -> dict[str, str]:
         "core.hooksPath": os.devnull,
     }
     return {
-        "PATH": f"{settings.ansible_pull.parent}:{os.environ.get('PATH', os.defpath)}",
+        "PATH": f"{settings.ansible_playbook.parent}:{os.environ.get('PATH', os.defpath)}",
         "HOME": "/root",
         "LC_ALL": "C.UTF-8",
         "ANSIBLE_CONFIG": str(settings.config_dir / "ansible.cfg"),
-        # The site's inventory may name localhost, too: ansible-pull would check out for both at once.
-        "ANSIBLE_FORKS": "1",
         "EDGE_PULL_EVENTS": str(events(settings)),
         **preloaded(settings),
         "GIT_CONFIG_GLOBAL": os.devnull,
@@ -103,8 +132,8 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def preloaded(settings: Settings) -> dict[str, str]:
-    """What lets modules find their utilities compiled; empty where no Ansible lies beside ansible-pull."""
-    found = sorted(settings.ansible_pull.parent.parent.glob("lib/python3*/site-packages"))
+    """What lets modules find their utilities compiled; empty where no Ansible lies beside ansible-playbook."""
+    found = sorted(settings.ansible_playbook.parent.parent.glob("lib/python3*/site-packages"))
     folder = Path(__file__).with_name("preloaded")
     return {"PYTHONPATH": str(folder), "EDGE_ANSIBLE_PACKAGES": str(found[-1])} if found else {}
 
@@ -118,7 +147,7 @@ def judge(settings: Settings, report: dict[str, Any], status: int) -> dict[str, 
     found: dict[str, Any] = {"changed": changed, "tasks": tasks, "error": ""}
     if status != 0:
         found["error"] = (
-            failed[-1]["message"] if failed else f"ansible-pull ended with {status}; journalctl -u edge-converge"
+            failed[-1]["message"] if failed else f"ansible-playbook ended with {status}; journalctl -u edge-converge"
         )
         return found | {"outcome": "failed"}
     if report["refused"]:

@@ -32,7 +32,7 @@ class Settings:
     state_dir: Path
     mirror: Path
     checkout: Path
-    ansible_pull: Path
+    ansible_playbook: Path
     site_inventory: str
     """A static inventory file in the checkout, beside the site's group_vars and host_vars."""
     playbook: str
