@@ -52,6 +52,7 @@ WAYS_OF: dict[str, Ways] = {
         {},
         {"local_steps": 500},  # more than an epoch has: once in each
         {"accumulate": 4, "compression": "powersgd", "powersgd_rank": 2},
+        {"local_steps": 7, "compression": "powersgd"},
         {"local_steps": 8, "compression": "powersgd"},
         {"local_steps": 12, "compression": "powersgd"},
     ]
