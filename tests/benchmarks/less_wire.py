@@ -4,7 +4,7 @@
 """What each way to send fewer bytes costs in accuracy: same epochs, same held-out images, each beside plain training.
 
     python -m tests.benchmarks.less_wire          (make bench)
-    apt-get install dataset-fashion-mnist && python -m tests.benchmarks.less_wire --task fashion_mnist --epochs 5
+    apt-get install dataset-fashion-mnist && python -m tests.benchmarks.less_wire --task fashion_mnist --epochs 3
 
 Ranks are threads of one process: they plan, weight, average and step as in a rack, only the ring is missing. Bytes are
 those of the ring's formula. Threads share torch's random numbers, so the last digits vary from run to run.
@@ -51,8 +51,10 @@ WAYS_OF: dict[str, Ways] = {
     "fashion_mnist": [
         {},
         {"local_steps": 500},  # more than an epoch has: once in each
-        {"accumulate": 2, "compression": "powersgd", "powersgd_rank": 1},
         {"accumulate": 4, "compression": "powersgd", "powersgd_rank": 2},
+        {"local_steps": 7, "compression": "powersgd"},
+        {"local_steps": 8, "compression": "powersgd"},
+        {"local_steps": 12, "compression": "powersgd"},
     ]
 }
 
