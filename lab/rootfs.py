@@ -70,7 +70,8 @@ def nuc(settings: Settings) -> Path:
 
 def _bootstrap(settings: Settings, out: Path, packages: tuple[str, ...], hooks: tuple[str, ...] = ()) -> None:
     run(
-        "mmdebstrap",
+        # Python's bytecode belongs beside the modules of that system, wherever the person's own keeps it.
+        *("env", "-u", "PYTHONPYCACHEPREFIX", "-u", "PYTHONDONTWRITEBYTECODE", "mmdebstrap"),
         "--variant=minbase",
         "--format=tar",
         f"--include={','.join(packages)}",
