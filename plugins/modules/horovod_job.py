@@ -158,14 +158,15 @@ options:
     description:
       - For how long, before the start, each worker sends to the next one in the ring, to see what their link carries.
         0 is for not measuring. Sixteen links are measured at a time.
-      - A link that takes no TCP connection makes a worker unfit; so does one that is slower than O(min_link_mbit).
+      - A link that takes no TCP connection is one that is slower than O(min_link_mbit).
     type: float
     default: 0.5
   min_link_mbit:
     description:
       - What each link of the ring must carry, in Mbit/s of payload; on a gigabit network 900 finds a bad cable. Without
         it slow links are reported and nothing more.
-      - Of a slow link that worker is unfit whose other link is slow, too; where none is, the one that sends.
+      - Both ends of such a link are tried with up to three workers whose links are good; unfit is the one that is slow
+        with each of them. Where neither is, as with a slow trunk, or no such worker is left, the job is refused.
     type: int
     default: 0
   max_restarts:
@@ -417,12 +418,15 @@ from ansible_collections.edge.rack.plugins.module_utils.horovod.failures import 
     progress_lines,
 )
 from ansible_collections.edge.rack.plugins.module_utils.horovod.findings import (
+    bad_links,
     check_command,
     check_findings,
     is_path,
     link_findings,
+    pairs_to_try,
     probe_findings,
     probe_request,
+    referees_of,
     request_findings,
 )
 from ansible_collections.edge.rack.plugins.module_utils.horovod.launcher import (
@@ -541,26 +545,38 @@ class Job(object):
             self.check_task()
 
     def measure_links(self):
-        """What the ring carries; of those that are left where somebody's link was too bad, until there is none."""
+        """What the ring carries; of those that are left where somebody's links were bad, until there is none."""
         while self.params["link_seconds"] > 0 and len(self.workers) > 1:
-            request = {
-                "workers": self.workers,
-                "ssh_port": self.params["ssh_port"],
-                "seconds": self.params["link_seconds"],
-            }
-            status, out, err = self.launcher.call(["python", "-m", "edge_training.links", "all", json.dumps(request)])
-            try:
-                self.links = json.loads(out)["links"]
-            except ValueError:
-                self.fail(
-                    "container %s does not say what the links carry, it ended with status %s: %s"
-                    % (self.launcher.name, status, (err or out).strip()[-500:])
-                )
-            unfit = link_findings(self.params, self.workers, self.links)
-            if not unfit:
+            self.links = self.measured()
+            bad = bad_links(self.params, self.links)
+            if not bad:
                 return
-            self.leave_out([], unfit)
+            referees = referees_of(self.workers, bad)
+            tried = self.measured(pairs_to_try(bad, referees)) if referees else []
+            self.leave_out(*link_findings(self.params, bad, tried, referees))
         self.links = []
+
+    def measured(self, pairs=()):
+        """What the ring's links carry, or those between pairs of workers."""
+        request = {
+            "workers": self.workers,
+            "ssh_port": self.params["ssh_port"],
+            "seconds": self.params["link_seconds"],
+            "pairs": pairs,
+        }
+        status, out, err = self.launcher.call(["python", "-m", "edge_training.links", "all", json.dumps(request)])
+        if "No module named edge_training.links" in err:
+            words = "the worker image is of before links were measured; set link_seconds to 0, or deploy a newer one"
+            self.stop_at_findings(["min_link_mbit: %s" % words] if self.params["min_link_mbit"] else [])
+            self.module.warn("%s: links are not measured: %s" % (self.params["name"], words))
+            return []
+        try:
+            return json.loads(out)["links"]
+        except ValueError:
+            self.fail(
+                "container %s does not say what the links carry, it ended with status %s: %s"
+                % (self.launcher.name, status, (err or out).strip()[-500:])
+            )
 
     def leave_out(self, common, unfit):
         """The workers without those that are unfit; none of them may be the launcher."""

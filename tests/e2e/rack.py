@@ -93,6 +93,19 @@ def get(url: str, context: ssl.SSLContext | None = None) -> Any:
         return json.load(answer)
 
 
+def reports(lab: Lab, **query: str) -> list[dict[str, Any]]:
+    """What stands in ARA, newest first."""
+    password = (lab.state / "secrets/control_node_reader_password").read_text().strip()
+    token = base64.b64encode(f"reader:{password}".encode()).decode()
+    words = "&".join(f"{name}={value}" for name, value in {**query, "order": "-started", "limit": "100"}.items())
+    url = f"https://10.78.0.12:8444/api/v1/playbooks?{words}"
+    context = ssl.create_default_context(cafile=str(lab.state / "ca/ca.crt"))
+    request = urllib.request.Request(url, headers={"Authorization": f"Basic {token}"})
+    with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+        found: list[dict[str, Any]] = json.load(answer)["results"]
+    return found
+
+
 def inventory(lab: Lab) -> Any:
     """What MAAS says now, through the inventory plugin, without Ansible's marks at strings that are no templates."""
     marked = "__ansible_unsafe"

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from lab import host
-from tests.e2e.rack import CHECKOUT, Lab
+from tests.e2e.rack import CHECKOUT, Lab, reports
 
 CHROMIUM = Path("/usr/bin/chromium")
 LOGS = CHECKOUT / "tests/output/logs"
@@ -68,4 +68,8 @@ def test_a_training_that_a_button_begins_is_drawn_as_it_goes(lab: Lab, first: di
     assert 0.8 < float(page.locator("#training dd", has_text="%").inner_text().split()[0]) / 100 <= 1
     page.screenshot(path=LOGS / "lab-trained.png")
     link = page.get_by_role("link", name="Report").get_attribute("href")
-    assert link is not None and link.startswith("https://10.78.0.12:8444/?label=run:")
+    assert link is not None
+    address, _, label = link.partition("?label=")
+    assert address == "https://10.78.0.12:8444/"
+    (run,) = reports(lab, label=label)
+    assert (run["name"], run["status"]) == ("train", "completed")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import socket
-import ssl
 import subprocess
 import time
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -16,23 +13,10 @@ import pytest
 
 from lab import engine, release
 from lab.settings import from_environment
-from tests.e2e.rack import DEVICES, Lab
+from tests.e2e.rack import DEVICES, Lab, reports
 
 RELEASE = "inventory/lab/group_vars/all/release.yml"
 SECONDS = 120
-
-
-def reports(lab: Lab, **query: str) -> list[dict[str, Any]]:
-    """What stands in ARA, newest first."""
-    password = (lab.state / "secrets/control_node_reader_password").read_text().strip()
-    token = base64.b64encode(f"reader:{password}".encode()).decode()
-    words = "&".join(f"{name}={value}" for name, value in {**query, "order": "-started", "limit": "100"}.items())
-    url = f"https://10.78.0.12:8444/api/v1/playbooks?{words}"
-    context = ssl.create_default_context(cafile=str(lab.state / "ca/ca.crt"))
-    request = urllib.request.Request(url, headers={"Authorization": f"Basic {token}"})
-    with urllib.request.urlopen(request, timeout=30, context=context) as answer:
-        found: list[dict[str, Any]] = json.load(answer)["results"]
-    return found
 
 
 def answers(lab: Lab) -> bool:

@@ -5,7 +5,8 @@
     python -m edge_training.links send '{"address": ..., "sender": ..., "seconds": ..., "port": 40123}'
 
 `all` runs on the launcher, which asks the others over SSH. It prints {"links": [...]}, one for each worker in the order
-of the request: {"from": name, "to": name} with `bits_per_second` of payload, or with `error`.
+of the request: {"from": name, "to": name} with `bits_per_second` of payload, or with `error`. With `pairs`, each of two
+names, these links are measured in place of the ring's, one after the other.
 
 `receive` prints the port that it listens on, and at the end {"bytes": ..., "seconds": ...} from the first byte to the
 last.
@@ -18,6 +19,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -95,7 +97,11 @@ def measure(link: Link, ssh_port: int, seconds: float) -> dict[str, Any]:
         with _asked(address, ssh_port, "receive", request) as receiver:
             assert receiver.stdout is not None
             try:
+                # One that does not even begin is not waited for.
+                patience = threading.Timer(GRACE_SECONDS, receiver.kill)
+                patience.start()
                 port = receiver.stdout.readline().strip()
+                patience.cancel()
                 if not port:
                     return {**known, "error": _last_line(receiver.communicate(timeout=GRACE_SECONDS)[1])}
                 with _asked(sender_address, ssh_port, "send", {**request, "port": int(port)}) as sender:
@@ -106,6 +112,8 @@ def measure(link: Link, ssh_port: int, seconds: float) -> dict[str, Any]:
                 if sender.returncode != 0:
                     return {**known, "error": _last_line(said)}
                 out, said = receiver.communicate(timeout=GRACE_SECONDS)
+                if receiver.returncode != 0:
+                    return {**known, "error": _last_line(said)}
             finally:
                 receiver.kill()
         found = json.loads(out)
@@ -115,10 +123,14 @@ def measure(link: Link, ssh_port: int, seconds: float) -> dict[str, Any]:
 
 
 def measure_all(request: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every link of the ring, some at a time."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    """Every link of the ring, some at a time; or those that are asked for, which share no cable then."""
+    by_name = {worker["name"]: worker for worker in request["workers"]}
+    pairs = [Link(by_name[sender], by_name[receiver]) for sender, receiver in request.get("pairs", [])]
+    with ThreadPoolExecutor(1 if pairs else AT_ONCE) as pool:
         return list(
-            pool.map(lambda link: measure(link, request["ssh_port"], request["seconds"]), ring(request["workers"]))
+            pool.map(
+                lambda link: measure(link, request["ssh_port"], request["seconds"]), pairs or ring(request["workers"])
+            )
         )
 
 

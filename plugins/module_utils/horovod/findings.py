@@ -226,24 +226,55 @@ def mtu_findings(subnet, facts):
     ]
 
 
-def link_findings(params, workers, links):
-    """What is wrong with workers' links, by the name of the worker at fault; O(links) are those of the ring.
+def bad_links(params, links):
+    """Those that take no connection, or carry too little."""
+    return [link for link in links if "error" in link or link["bits_per_second"] < params["min_link_mbit"] * MBIT]
 
-    A bad cable spoils both links of its worker. Of two workers it is the one that can be left out.
+
+def referees_of(workers, bad):
+    """Workers whose own links are all good, with whom it shows which end of a bad one is at fault; three at most.
+
+    From the beginning, the middle and the end of the ring, so that one of them is on the same side of a slow trunk.
     """
-    bad = [link for link in links if "error" in link or link["bits_per_second"] < params["min_link_mbit"] * MBIT]
-    launcher = workers[0]["name"]
-    ends = [name for link in bad for name in (link["from"], link["to"])]
-    at_fault = {name for name in ends if ends.count(name) == 2}
-    if len(workers) == 2:
-        at_fault -= {launcher}
+    ends = {name for link in bad for name in (link["from"], link["to"])}
+    good = [worker["name"] for worker in workers if worker["name"] not in ends]
+    return sorted({good[0], good[len(good) // 2], good[-1]}) if good else []
+
+
+def pairs_to_try(bad, referees):
+    """Each end of a bad link with each referee, in the direction in which it was bad."""
+    pairs = [pair for link in bad for referee in referees for pair in ((link["from"], referee), (referee, link["to"]))]
+    return sorted(set(pairs))
+
+
+def link_findings(params, bad, tried, referees):
+    """(what is wrong with all, what is wrong with one by its name) of bad links; O(tried) are the pairs to try.
+
+    At fault is an end that is bad with every referee.
+    """
+    if not referees:
+        words = "; ".join(link_finding(params, link) for link in bad)
+        return ["links: %s. No worker is left whose links are good, to tell whose fault it is" % words], {}
+    still = {(link["from"], link["to"]): link for link in bad_links(params, tried)}
+    common = []
     unfit: t.Dict[str, t.List[str]] = {}
     for link in bad:
-        ends = [link["from"], link["to"]]
-        owners = [name for name in ends if name in at_fault] or [name for name in ends if name != launcher][:1]
-        for name in owners:
-            unfit.setdefault(name, []).append("%s: %s" % (name, link_finding(params, link)))
-    return unfit
+        found = False
+        for name, pairs in (
+            (link["from"], [(link["from"], referee) for referee in referees]),
+            (link["to"], [(referee, link["to"]) for referee in referees]),
+        ):
+            if all(pair in still for pair in pairs):
+                found = True
+                words = "%s: %s" % (name, link_finding(params, still[pairs[0]]))
+                unfit.setdefault(name, [])
+                unfit[name] += [words] if words not in unfit[name] else []
+        if not found:
+            common.append(
+                "links: %s. Neither is so with all of %s, so look at what lies between them"
+                % (link_finding(params, link), ", ".join(referees))
+            )
+    return common, unfit
 
 
 def link_finding(params, link):

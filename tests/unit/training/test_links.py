@@ -49,6 +49,17 @@ def test_a_link_that_takes_no_connection_says_why() -> None:
     assert all("Cannot assign requested address" in one["error"] for one in found)
 
 
+@pytest.mark.parametrize("command", [["sleep", "60"], ["sh", "-c", "echo 1; sleep 60"]])
+def test_a_worker_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    """It does not begin; or it does, and then nothing comes through."""
+    monkeypatch.setattr(links, "ssh", lambda *_asked: command)
+    monkeypatch.setattr(links, "GRACE_SECONDS", 0.5)
+    began = time.monotonic()
+    (found, _back) = links.measure_all({"workers": THREE[:2], "ssh_port": 2222, "seconds": 0.1})
+    assert found["error"] in ("it said nothing", "no sample came through (TimeoutExpired)")
+    assert time.monotonic() - began < 30
+
+
 def _paced(address: tuple[str, int], source: str, bytes_per_second: int, seconds: float) -> None:
     with socket.create_connection(address, source_address=(source, 0)) as connection:
         ends = time.monotonic() + seconds

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The edge.rack engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files and folders that are whole or not there, whenever the power goes and whoever looks at them."""
+"""Small JSON files that are whole or not there, whenever the power goes; and folders, for whoever looks at them."""
 
 from __future__ import annotations
 

@@ -35,6 +35,8 @@ def run(settings: Settings) -> dict[str, Any]:
             "started": time.time(),
             "host": socket.gethostname(),
         }
+        # Those of the run before are no part of this one, wherever it is cut.
+        events(settings).unlink(missing_ok=True)
         files.write(journal(settings), report)
         try:
             site = newest(settings)
@@ -85,7 +87,10 @@ def check_out(settings: Settings, commit: str) -> None:
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines() or ["it gave no reason"]
             raise CannotCheckError(f"the site cannot be checked out to {new}: {said[-1]}", remedy)
-    files.exchange(new, settings.checkout)
+    try:
+        files.exchange(new, settings.checkout)
+    except OSError as error:
+        raise CannotCheckError(f"{settings.checkout} does not take the new commit: {error}", disk) from error
     shutil.rmtree(new, ignore_errors=True)
 
 
@@ -94,7 +99,6 @@ def apply(settings: Settings) -> int:
 
     As ansible-pull would, which starts Ansible three times for it, and has no checkout meanwhile.
     """
-    events(settings).unlink(missing_ok=True)
     argv = [
         str(settings.ansible_playbook),
         f"--inventory={settings.inventory}",

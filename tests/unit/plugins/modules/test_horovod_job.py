@@ -13,7 +13,8 @@ from ansible_collections.edge.rack.plugins.module_utils.horovod import command, 
 from ansible_collections.edge.rack.plugins.modules import horovod_job
 
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-WORKERS = [{"name": f"nuc-{n:02d}", "address": f"10.10.0.{n}", "slots": 1} for n in (1, 2, 3)]
+MANY = [{"name": f"nuc-{n:02d}", "address": f"10.10.0.{n}", "slots": 1} for n in range(1, 11)]
+WORKERS = MANY[:3]
 
 
 def params(**changes: Any) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def answer(number: int, **facts: Any) -> dict[str, Any]:
         "mtu": 1500,
         "lacks": None,
     }
-    return {**WORKERS[number - 1], "facts": {**told, **facts}}
+    return {**MANY[number - 1], "facts": {**told, **facts}}
 
 
 # -- Before the start ---------------------------------------------------------------------------
@@ -304,7 +305,7 @@ class Container:
         self, runs: list[tuple[int, str]], answering: list[list[str]], probed: dict[str, Any] | None = None
     ) -> None:
         self.probed = probed
-        # What each of the ring's links carries, by the names of its two ends; the others 940 Mbit/s.
+        # What links carry, in Mbit/s, by the names of their two ends, or of one with a star; the others 940.
         self.slow: dict[tuple[str, str], Any] = {}
         self.runs, self.answering, self.started, self.stopped = runs, answering, [], []  # type: ignore[var-annotated]
         self.name, self.files = "edge-worker", {}  # type: ignore[var-annotated]
@@ -323,9 +324,10 @@ class Container:
             self.stopped.append([word for word in command if word.startswith("10.")])
             return 0, "0", ""
         if "edge_training.links" in command:
+            asked = json.loads(command[-1])
             return (
                 0,
-                json.dumps({"links": [self._link(*ends) for ends in ring(json.loads(command[-1])["workers"])]}),
+                json.dumps({"links": [self._link(*ends) for ends in asked["pairs"] or ring(asked["workers"])]}),
                 "",
             )
         if self.probed is not None:
@@ -335,7 +337,8 @@ class Container:
         return 0, json.dumps({"workers": [{"facts": {}} if one["name"] in names else {} for one in asked]}), ""
 
     def _link(self, sender: str, receiver: str) -> dict[str, Any]:
-        found = self.slow.get((sender, receiver), 940)
+        ends = ((sender, receiver), (sender, "*"), ("*", receiver))
+        found = next((self.slow[one] for one in ends if one in self.slow), 940)
         known = {"from": sender, "to": receiver}
         return known | ({"error": found} if isinstance(found, str) else {"bits_per_second": found * 1_000_000})
 
@@ -384,53 +387,94 @@ def test_whoever_is_unfit_is_left_out_and_named_in_the_record() -> None:
     assert job(container, force=True).recorded_result() == result
 
 
-def test_a_worker_whose_links_are_bad_is_left_out_and_the_ring_of_the_others_is_measured_anew() -> None:
-    probed = {"launcher": {"host": "host-1"}, "workers": [answer(1), answer(2), answer(3)]}
+def measuring(slow: Any, count: int = 3, **changes: Any) -> horovod_job.Job:
+    probed = {"launcher": {"host": "host-1"}, "workers": [answer(n) for n in range(1, count + 1)]}
     container = Container([(0, "")], [], probed)
-    container.slow = {("nuc-02", "nuc-03"): 94, ("nuc-03", "nuc-01"): 93}
-    made = job(container, unfit="leave_out", min_link_mbit=900)
+    container.slow = slow
+    return job(container, workers=MANY[:count], **{"min_link_mbit": 900, **changes})
+
+
+def test_a_worker_whose_links_are_bad_is_left_out_and_the_ring_of_the_others_is_measured_anew() -> None:
+    made = measuring({("nuc-04", "*"): 94, ("*", "nuc-04"): 93}, 6, unfit="leave_out")
     made.preflight()
-    assert [(one["from"], one["to"]) for one in made.links] == [("nuc-01", "nuc-02"), ("nuc-02", "nuc-01")]
+    names = ["nuc-01", "nuc-02", "nuc-03", "nuc-05", "nuc-06"]
+    assert [(one["from"], one["to"]) for one in made.links] == list(zip(names, [*names[1:], names[0]], strict=True))
     result, _progress = made.train(["mpirun"])
     assert result["links"] == made.links
     (left_out,) = result["left_out"]
-    assert left_out["name"] == "nuc-03" and len(left_out["findings"]) == 2
-    assert left_out["findings"][0].startswith("nuc-03: nuc-02 sends 94 Mbit/s to nuc-03, less than min_link_mbit (900)")
-    assert json.loads(container.started[0][8]) == {"event": "links", "links": made.links}
+    assert left_out["name"] == "nuc-04" and len(left_out["findings"]) == 2
+    assert left_out["findings"][0].startswith("nuc-04: nuc-01 sends 93 Mbit/s to nuc-04, less than min_link_mbit (900)")
+    assert json.loads(made.launcher.started[0][8]) == {"event": "links", "links": made.links}
 
 
 @pytest.mark.parametrize(
-    ("slow", "workers", "at_fault"),
+    ("slow", "count", "left_out"),
     [
-        ({}, 3, {}),
-        # One direction alone: whoever sends, but for the launcher, without which nothing starts.
-        ({("nuc-02", "nuc-03"): 94}, 3, {"nuc-02": 1}),
-        ({("nuc-01", "nuc-02"): 94}, 3, {"nuc-02": 1}),
-        ({("nuc-01", "nuc-02"): "Connection refused", ("nuc-02", "nuc-03"): 94}, 3, {"nuc-02": 2}),
-        ({("nuc-03", "nuc-01"): 94, ("nuc-01", "nuc-02"): 94}, 3, {"nuc-01": 2}),
-        ({("nuc-01", "nuc-02"): 94, ("nuc-02", "nuc-01"): 94}, 2, {"nuc-02": 2}),
+        ({("nuc-05", "*"): 94}, 10, ["nuc-05"]),
+        ({("*", "nuc-05"): "timed out"}, 10, ["nuc-05"]),
+        # Between two that are bad there is nobody to blame for.
+        ({("nuc-05", "*"): 94, ("*", "nuc-06"): 94}, 10, ["nuc-05", "nuc-06"]),
+        ({}, 10, []),
+        ({("nuc-05", "*"): 94}, 1, []),
     ],
 )
-def test_a_bad_link_is_the_fault_of_whoever_has_two(slow: Any, workers: int, at_fault: dict[str, int]) -> None:
-    container = Container([], [])
-    container.slow = slow
-    measured = [container._link(*ends) for ends in ring(WORKERS[:workers])]
-    unfit = findings.link_findings(params(min_link_mbit=900), WORKERS[:workers], measured)
-    assert {name: len(findings) for name, findings in unfit.items()} == at_fault
+def test_whose_fault_a_bad_link_is_shows_with_a_worker_that_has_none(
+    slow: Any, count: int, left_out: list[str]
+) -> None:
+    made = measuring(slow, count, unfit="leave_out")
+    made.preflight()
+    assert [one["name"] for one in made.left_out] == left_out
+
+
+@pytest.mark.parametrize(
+    ("slow", "count", "message", "launcher"),
+    [
+        ({("nuc-01", "*"): 94}, 10, "nuc-01: nuc-01 sends 94 Mbit/s to nuc-03", True),
+        ({("*", "nuc-01"): 94}, 10, "nuc-01: nuc-02 sends 94 Mbit/s to nuc-01", True),
+        # A slow trunk between two shelves.
+        (
+            {(f"nuc-0{one}", f"nuc-0{other}"): 94 for one in (1, 2, 3, 4) for other in (5, 6, 7, 8)},
+            8,
+            "Neither is so with all of nuc-01, nuc-06, nuc-08, so look at what lies between them",
+            False,
+        ),
+        ({("nuc-02", "*"): 94}, 2, "No worker is left whose links are good, to tell whose fault it is", False),
+    ],
+)
+def test_a_bad_link_of_the_launcher_or_of_nobody_ends_it(slow: Any, count: int, message: str, launcher: bool) -> None:
+    made = measuring(slow, count, unfit="leave_out")
+    with pytest.raises(FailedError) as failed:
+        made.preflight()
+    assert message in str(failed.value)
+    assert failed.value.fields.get("launcher_unfit", False) is launcher
+    assert made.left_out == []
 
 
 def test_a_link_without_a_connection_refuses_the_job_whatever_it_must_carry() -> None:
-    container = Container([], [], {"launcher": {"host": "host-1"}, "workers": [answer(1), answer(2), answer(3)]})
-    container.slow = {("nuc-02", "nuc-03"): "timed out"}
-    with pytest.raises(FailedError) as failed:
-        job(container).preflight()
-    assert "nuc-02: no TCP connection from nuc-02 to nuc-03 (timed out); MPI takes any port" in str(failed.value)
-    container.slow = {("nuc-02", "nuc-03"): 1}
-    job(container).preflight()
-    container.slow = {("nuc-02", "nuc-03"): "timed out"}
-    unmeasured = job(container, link_seconds=0)
+    with pytest.raises(
+        FailedError, match=r"nuc-05: no TCP connection from nuc-05 to nuc-01 \(timed out\); MPI takes any"
+    ):
+        measuring({("nuc-05", "*"): "timed out"}, 6, min_link_mbit=0).preflight()
+    unmeasured = measuring({("nuc-05", "*"): "timed out"}, 6, link_seconds=0, min_link_mbit=0)
     unmeasured.preflight()
     assert unmeasured.links == []
+
+
+def test_an_image_of_before_links_were_measured_trains_without_unless_they_must_carry_something() -> None:
+    class Earlier(Container):
+        def call(self, command: list[str]) -> tuple[int, str, str]:
+            if "edge_training.links" in command:
+                return 1, "", "/opt/edge/bin/python: No module named edge_training.links\n"
+            return super().call(command)
+
+    probed = {"launcher": {"host": "host-1"}, "workers": [answer(n) for n in (1, 2, 3)]}
+    made = job(Earlier([], [], probed))
+    made.preflight()
+    assert made.links == []
+    with pytest.raises(
+        FailedError, match="min_link_mbit: the worker image is of before links were measured; set link_seconds"
+    ):
+        job(Earlier([], [], probed), min_link_mbit=900).preflight()
 
 
 @pytest.mark.parametrize(
