@@ -104,7 +104,12 @@ def test_the_jobs_record_is_on_the_controller(lab: Lab, first: dict[str, Any]) -
     assert record["worker_image"] == first["images"]["worker"]["digest"]
     assert [worker["name"] for worker in record["workers"]] == [device["name"] for device in first["devices"]]
     events = [json.loads(line)["event"] for line in (file.parent / "progress.jsonl").read_text().splitlines()]
-    assert events == ["start", *["epoch"] * record["epochs"], "result"]
+    assert events == ["links", "start", *["epoch"] * record["epochs"], "result"]
+    names = [worker["name"] for worker in record["workers"]]
+    assert [(link["from"], link["to"]) for link in record["result"]["links"]] == list(
+        zip(names, [*names[1:], names[0]], strict=True)
+    )
+    assert all(link["bits_per_second"] > 0 for link in record["result"]["links"])
     assert (file.parent / "chart.svg").read_text().count("epoch 1:") == 3  # loss, accuracy, throughput
 
 
