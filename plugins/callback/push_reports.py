@@ -168,8 +168,9 @@ class CallbackModule(CallbackBase):
             raise ValueError(f"push_reports_url is set, but not push_reports_{', push_reports_'.join(missing)}")
         push_journal.finish_cut(self._folder, time.time())
         self._send()
+        run_id = self.get_option("run_id")
         about = {
-            "id": str(uuid.UUID(given_id) if (given_id := self.get_option("run_id")) else uuid.uuid4()),
+            "id": str(uuid.UUID(run_id) if run_id else uuid.uuid4()),
             "mode": "push",
             "name": Path(self.playbook).stem,
             "path": self.playbook,
