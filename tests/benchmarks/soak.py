@@ -109,7 +109,7 @@ def main() -> None:
                 f"round {len(rounds)} after {time.monotonic() - began:.0f} s: {json.dumps(rounds[-1]['took'])}",
                 flush=True,
             )
-    faults = [*unanswered(asked), *leaks(rounds), *strays(given, rounds[-1]["release"])]
+    faults = [*unanswered(asked, len(rounds)), *leaks(rounds), *strays(given, rounds[-1]["release"])]
     found = {
         "minutes": round((time.monotonic() - began) / 60, 1),
         "devices": len(devices),
@@ -126,24 +126,21 @@ def one_round(given: settings.Settings, client: docker.DockerClient, devices: li
     """Train, release, converge, count."""
     # Named after the second it began in: another soak of the same rack releases under other names.
     release = f"soak-{time.time():.0f}"
-    steps = {
-        "train": ("train", "-e", "task=digits", "-e", "train_epochs=2", "-e", f"train_seed={time.time_ns() % 100_000}"),
-        "release": ("release", "-e", f"edge_release_name={release}", "-e", "rollout_pause_seconds=1"),
-        "converge": ("converge_now",),
-    }
-    took = {}
-    for name, (playbook, *argv) in steps.items():
-        began = time.monotonic()
-        run(given, playbook, *argv)
-        took[name] = round(time.monotonic() - began, 1)
+    seed = str(time.time_ns() % 100_000)
+    took = {"train": run(given, "train", "-e", "task=digits", "-e", "train_epochs=2", "-e", f"train_seed={seed}")}
+    model = json.loads((given.state / "report/training.json").read_text())["model_digest"]
+    named = ("-e", f"edge_release_name={release}", "-e", f"model_digest={model}", "-e", "rollout_pause_seconds=1")
+    took["release"] = run(given, "release", *named)
+    took["converge"] = run(given, "converge_now")
     time.sleep(SETTLE_SECONDS)
     machines = [*VMS, *(device["name"] for device in devices)]
     counted = {name: count(client.containers.get(given.container(name))) for name in machines}
     return {"round": number, "release": release, "took": took, "counted": counted}
 
 
-def run(given: settings.Settings, playbook: str, *argv: str) -> None:
-    """One playbook, as the operator runs it, with the inventory of the site's work tree."""
+def run(given: settings.Settings, playbook: str, *argv: str) -> float:
+    """One playbook, as the operator runs it, with the inventory of the site's work tree; the seconds that it took."""
+    began = time.monotonic()
     command = [str(CHECKOUT / ".venv/bin/ansible-playbook"), "-i", str(given.state / "site/inventory/lab")]
     done = subprocess.run(
         [*command, f"playbooks/{playbook}.yml", *argv],
@@ -158,6 +155,7 @@ def run(given: settings.Settings, playbook: str, *argv: str) -> None:
     )
     if done.returncode != 0:
         raise SystemExit(f"soak: {playbook} {' '.join(argv)} ended with {done.returncode}:\n{done.stdout[-4000:]}")
+    return round(time.monotonic() - began, 1)
 
 
 def count(machine: docker.models.containers.Container) -> dict[str, float]:
@@ -199,8 +197,11 @@ def ask(device: dict[str, Any], asked: Asked, over: threading.Event) -> None:
         asked.slowest = max(asked.slowest, time.monotonic() - began)
 
 
-def unanswered(asked: dict[str, Asked]) -> list[str]:
-    """Devices of which a prediction failed, or that were asked for hardly any: a thread that died asks no more."""
+def unanswered(asked: dict[str, Asked], rounds: int) -> list[str]:
+    """Devices of which a prediction failed, that were asked for hardly any, or lacked the model of a round.
+
+    A thread that died asks no more.
+    """
     failed = [
         f"{name}: {len(one.failed)} predictions failed, the first at {one.failed[0]}"
         for name, one in asked.items()
@@ -208,7 +209,12 @@ def unanswered(asked: dict[str, Asked]) -> list[str]:
     ]
     least = LEAST_SHARE * max(one.answered for one in asked.values())
     few = [f"{name}: {one.answered} predictions" for name, one in asked.items() if one.answered <= least]
-    return failed + few
+    stale = [
+        f"{name}: {len(one.models)} models in {rounds} rounds"
+        for name, one in asked.items()
+        if len(one.models) < rounds
+    ]
+    return failed + few + stale
 
 
 def leaks(rounds: list[dict[str, Any]]) -> list[str]:
