@@ -20,23 +20,17 @@ import os
 import platform
 import re
 import resource
-import subprocess
-import time
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
-from lab import settings, site
-from tests.benchmarks import results
+from lab import settings
+from tests.benchmarks import commands, results
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-PROGRAMS = CHECKOUT / ".venv/bin"
 INVENTORY = ("-i", "inventory/lab")
-PING = (str(PROGRAMS / "ansible"), *INVENTORY, "devices", "-m", "ansible.builtin.ping")
+PING = (str(commands.PROGRAMS / "ansible"), *INVENTORY, "devices", "-m", "ansible.builtin.ping")
 # A push is reported, which a ping is not, to a server that shares the processors here: not this one.
 WITHOUT_REPORT = ("-e", "push_reports_url=")
-PUSH = (str(PROGRAMS / "ansible-playbook"), *INVENTORY, *WITHOUT_REPORT, "playbooks/configure.yml")
-SECONDS = 3600
+PUSH = (str(commands.PROGRAMS / "ansible-playbook"), *INVENTORY, *WITHOUT_REPORT, "playbooks/configure.yml")
 
 
 @dataclass
@@ -53,13 +47,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="of each command")
     runs = parser.parse_args().runs
     given = settings.from_environment()
-    environment = {**os.environ, **site.environment(given), "ANSIBLE_NOCOLOR": "1"}
     # Opens the connections, and tells who answers.
-    devices = len(re.findall(r"\| SUCCESS", timed(PING, environment)[2]))
+    devices = len(re.findall(r"\| SUCCESS", timed(PING, given)[2]))
     taken: dict[str, list[tuple[float, float]]] = {"ping": [], "push": []}
     for _run in range(runs):
         for name, command in (("ping", PING), ("push", PUSH)):
-            wall, cpu, said = timed(command, environment)
+            wall, cpu, said = timed(command, given)
             changed = {int(count) for count in re.findall(r" changed=(\d+)", said)}
             if name == "push" and changed != {0}:
                 raise SystemExit(f"the push changed something; run it until it does not, then measure:\n{said[-2000:]}")
@@ -99,26 +92,12 @@ def main() -> None:
     results.write("push_cost", points, "\n".join(lines))
 
 
-def timed(command: tuple[str, ...], environment: dict[str, str]) -> tuple[float, float, str]:
+def timed(command: tuple[str, ...], given: settings.Settings) -> tuple[float, float, str]:
     """Wall and CPU seconds of a command, and its words."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    began = time.monotonic()
-    done = subprocess.run(
-        command,
-        cwd=CHECKOUT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    wall = time.monotonic() - began
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}")
+    wall, said = commands.run(given, command)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, said
 
 
 if __name__ == "__main__":

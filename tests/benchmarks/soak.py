@@ -23,23 +23,19 @@ import argparse
 import http.client
 import json
 import os
-import subprocess
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import docker
 
-from lab import engine, settings, site
-from tests.benchmarks import results
+from lab import engine, settings
+from tests.benchmarks import commands, results
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-PLAYBOOK_SECONDS = 3600
 ASKED_SECONDS = 0.1
 # Of what the quickest device answers; less, and one was not asked all the time.
 LEAST_SHARE = 0.2
@@ -139,23 +135,11 @@ def one_round(given: settings.Settings, client: docker.DockerClient, devices: li
 
 
 def run(given: settings.Settings, playbook: str, *argv: str) -> float:
-    """One playbook, as the operator runs it, with the inventory of the site's work tree; the seconds that it took."""
-    began = time.monotonic()
-    command = [str(CHECKOUT / ".venv/bin/ansible-playbook"), "-i", str(given.state / "site/inventory/lab")]
-    done = subprocess.run(
-        [*command, f"playbooks/{playbook}.yml", *argv],
-        cwd=CHECKOUT,
-        env={**os.environ, **site.environment(given), "ANSIBLE_NOCOLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=PLAYBOOK_SECONDS,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise SystemExit(f"soak: {playbook} {' '.join(argv)} ended with {done.returncode}:\n{done.stdout[-4000:]}")
-    return round(time.monotonic() - began, 1)
+    """One playbook, with the inventory of the site's work tree; the seconds that it took."""
+    inventory = str(given.state / "site/inventory/lab")
+    program = str(commands.PROGRAMS / "ansible-playbook")
+    seconds, _said = commands.run(given, (program, "-i", inventory, f"playbooks/{playbook}.yml", *argv))
+    return round(seconds, 1)
 
 
 def count(machine: docker.models.containers.Container) -> dict[str, float]:

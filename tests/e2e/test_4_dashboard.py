@@ -7,17 +7,14 @@ import re
 import ssl
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from lab import host
-from tests.e2e.rack import CHECKOUT, Lab, reports
+from tests.chromium import LOGS, launched
+from tests.e2e.rack import Lab, reports
 
-CHROMIUM = Path("/usr/bin/chromium")
-LOGS = CHECKOUT / "tests/output/logs"
 URL = "https://10.78.0.12:8443"
 # A training, with all that goes before and after it.
 MINUTES = 10
@@ -25,13 +22,8 @@ MINUTES = 10
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    LOGS.mkdir(parents=True, exist_ok=True)
-    if not CHROMIUM.exists():
-        host.install({"chromium"}, LOGS)
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.mark.long

@@ -10,24 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from lab import host
+from tests.chromium import LOGS, launched
 from tests.unit.dashboard.served import PASSWORDS, Dashboard, row, until
-
-CHROMIUM = Path("/usr/bin/chromium")
-LOGS = Path(__file__).resolve().parents[2] / "output/logs"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        LOGS.mkdir(parents=True, exist_ok=True)
-        host.install({"chromium"}, LOGS)
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -238,7 +230,6 @@ def test_the_ring_is_drawn_with_what_its_links_carry(browser: Browser, hundred: 
     for part in ring.locator("text, circle").all():
         inner = part.bounding_box()
         assert inner is not None and box["x"] <= inner["x"] and inner["x"] + inner["width"] <= box["x"] + box["width"]
-    LOGS.mkdir(parents=True, exist_ok=True)
     page.locator("#training").screenshot(path=LOGS / f"ring-{count}.png")
     # Steps go on beneath it.
     hundred.report({"event": "start", "job": "digits-1", "task": "digits", "ranks": count, "hosts": names})
