@@ -36,10 +36,8 @@ def request_findings(params):
             "task_digest: %s is part of the image, and its digest is the image's; leave task_digest out"
             % params["task"]
         )
-    for field in ("max_restarts", "checkpoint_copies", "checkpoint_steps", "checkpoint_minutes"):
-        if params[field] < 0:
-            findings.append("%s: %s: must be 0 or more" % (field, params[field]))
-    for field in ("link_seconds", "min_link_mbit"):
+    at_least_zero = ("max_restarts", "checkpoint_copies", "checkpoint_steps", "checkpoint_minutes")
+    for field in (*at_least_zero, "link_seconds", "min_link_mbit"):
         if params[field] < 0:
             findings.append("%s: %s: must be 0 or more" % (field, params[field]))
     if params["min_link_mbit"] > 0 and params["link_seconds"] == 0:

@@ -21,7 +21,7 @@ from edge_trust.links import CannotCheckError
 
 from . import files, lock, reports
 from .settings import Settings
-from .site import NoSiteError, WaitingError, newest
+from .site import NoSiteError, WaitingError, last_line, newest
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def check_out(settings: Settings, commit: str) -> None:
     """
     new = settings.checkout.with_name(f"{settings.checkout.name}.new")
     shutil.rmtree(new, ignore_errors=True)
-    disk = "look at its disk"
+    disk, goes_by = "look at its disk", environment(settings)
     for remedy, *argv in (
         (disk, "clone", "--quiet", "--no-checkout", "--template=", str(settings.mirror), str(new)),
         # Proved already, and here once more by another program than our own.
@@ -79,14 +79,13 @@ def check_out(settings: Settings, commit: str) -> None:
     ):
         done = subprocess.run(  # noqa: S603
             ["git", *argv],  # noqa: S607 - root's PATH
-            env=environment(settings),
+            env=goes_by,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
         )
         if done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip().splitlines() or ["it gave no reason"]
-            raise CannotCheckError(f"the site cannot be checked out to {new}: {said[-1]}", remedy)
+            raise CannotCheckError(f"the site cannot be checked out to {new}: {last_line(done.stderr)}", remedy)
     try:
         files.exchange(new, settings.checkout)
     except OSError as error:

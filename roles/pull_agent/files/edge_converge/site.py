@@ -86,7 +86,7 @@ class Mirror:
         except subprocess.TimeoutExpired as error:
             raise CannotCheckError(f"git {arguments[0]} took longer than {seconds:g} s", "try again") from error
         if check and done.returncode != 0:
-            raise CannotCheckError(f"git {arguments[0]} failed: {_last_line(done.stderr)}", f"look at {self.path}")
+            raise CannotCheckError(f"git {arguments[0]} failed: {last_line(done.stderr)}", f"look at {self.path}")
         return done
 
     def read(self, kind: str, name: str) -> bytes:
@@ -169,7 +169,7 @@ def fetch(mirror: Mirror, settings: Settings) -> str:
         return f"{settings.url}: {error.found}"
     if b"couldn't find remote ref" in done.stderr:  # it answers, and nobody has pushed yet
         return ""
-    return "" if done.returncode == 0 else f"{settings.url}: {_last_line(done.stderr)}"
+    return "" if done.returncode == 0 else f"{settings.url}: {last_line(done.stderr)}"
 
 
 def _refusal(mirror: Mirror, candidate: str, good: str, settings: Settings) -> str:
@@ -190,7 +190,8 @@ def _unsigned(mirror: Mirror, commit: str, settings: Settings) -> str:
     return ""
 
 
-def _last_line(text: bytes) -> str:
+def last_line(text: bytes) -> str:
+    """What git, or ssh for it, said last of why it failed."""
     lines = [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
     # Ssh says why, git then that it could not read: the first of the two tells more.
     told = [
