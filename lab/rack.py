@@ -103,6 +103,7 @@ def ensure_metal(
             "MAAS_URL": settings.maas_url,
             "VM_IMAGE": nuc_image,
             "MAAS_IMAGE": simulators_image,
+            **({"LAB_LIGHT": "yes"} if settings.light else {}),
         },
         volumes={
             url.removeprefix("unix://"): "/var/run/docker.sock",

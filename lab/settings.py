@@ -35,6 +35,7 @@ class Settings:
     state: Path
     cache: Path
     esxi_edition: str = "free"
+    light: bool = False  # devices' disks share the layers of the rack's images
 
     @property
     def network(self) -> str:
@@ -82,7 +83,7 @@ class Settings:
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read LAB_DEVICES, LAB_NAME, LAB_SUBNET, LAB_ESXI_EDITION, LAB_STATE and EDGE_CACHE.
+    """Read LAB_DEVICES, LAB_NAME, LAB_SUBNET, LAB_ESXI_EDITION, LAB_LIGHT, LAB_STATE and EDGE_CACHE.
 
     Raises LabError that names the variable, the value and what is accepted.
     """
@@ -107,9 +108,12 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
     edition = environ.get("LAB_ESXI_EDITION", "free")
     if edition not in ("free", "paid"):
         raise LabError(f"LAB_ESXI_EDITION={edition!r}: the lab's ESXi host has the edition free or paid")
+    light = environ.get("LAB_LIGHT", "no")
+    if light not in ("yes", "no"):
+        raise LabError(f"LAB_LIGHT={light!r}: give yes, for devices that share what images are made of on disk, or no")
     state = Path(environ.get("LAB_STATE", CHECKOUT / ".lab")).resolve()
     cache = Path(environ.get("EDGE_CACHE", "/var/cache/edge-rack")).resolve()
-    return Settings(int(text), name, subnet, state, cache, edition)
+    return Settings(int(text), name, subnet, state, cache, edition, light == "yes")
 
 
 def own(folder: Path) -> None:

@@ -209,7 +209,7 @@ def _guest_routes(guests: Guests) -> list[Route]:
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     client = docker.DockerClient(base_url="unix:///var/run/docker.sock", timeout=300)
-    rack = Rack(client, os.environ["LAB_NAME"], os.environ["VM_IMAGE"])
+    rack = Rack(client, os.environ["LAB_NAME"], os.environ["VM_IMAGE"], light=os.environ.get("LAB_LIGHT") == "yes")
     systems = {"vm": os.environ["VM_IMAGE"], "maas": os.environ["MAAS_IMAGE"]}
     guests = Guests(client, os.environ["LAB_NAME"], systems, os.environ["LAB_CACHE"])
     power = Power(rack, Firmware(os.environ["MAAS_URL"]), Path("/var/lib/metal/machines.json"))

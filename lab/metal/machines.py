@@ -15,6 +15,8 @@ from docker.errors import ImageNotFound, NotFound
 from docker.models.containers import Container
 
 from lab.containers import LABEL, Spec, create
+from lab.metal import layers
+from lab.metal.guests import UUID_LABEL
 from lab.metal.scripts import TIMED_OUT, Outcome, Script
 
 MAC_LABEL = "edge.lab.mac"
@@ -34,10 +36,13 @@ class Machine:
 class Rack:
     """The machines' containers in the lab's engine."""
 
-    def __init__(self, client: docker.DockerClient, lab: str, ephemeral_image: str = "") -> None:
+    def __init__(
+        self, client: docker.DockerClient, lab: str, ephemeral_image: str = "", *, light: bool = False
+    ) -> None:
         self.client = client
         self.lab = lab
         self.ephemeral_image = ephemeral_image  # what MAAS boots over the network to commission a machine
+        self.light = light  # disks share the layers of the rack's images
         self.network = f"edge-{lab}"
         self._importing = threading.Lock()
 
@@ -146,6 +151,14 @@ class Rack:
             volumes={self._volume(machine): "/var/lib/docker"},
         )
         create(self.client, spec, files)
+        if self.light:
+            layers.link(self.client, self.ephemeral_image, self.lab, self._engines(), self._volume(machine))
+
+    def _engines(self) -> list[str]:
+        """The volumes of the VMs' engines: where the rack's images are built, their layers lie."""
+        vms = self.client.containers.list(all=True, filters={"label": [UUID_LABEL, f"{LABEL}={self.lab}"]})
+        mounts = [mount for vm in vms for mount in vm.attrs["Mounts"]]
+        return sorted(mount["Name"] for mount in mounts if mount["Destination"] == "/var/lib/docker")
 
     def _volume(self, machine: Machine) -> str:
         return f"{self.network}-{machine.name}-docker"

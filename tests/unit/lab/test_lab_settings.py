@@ -110,3 +110,10 @@ def test_a_folder_of_the_labs_own_goes_with_it(tmp_path):
     disown(folder)
     disown(folder)
     assert not folder.exists()
+
+
+def test_light_devices_are_asked_for_by_yes_or_no(lab):
+    assert lab().light is False
+    assert lab(LAB_LIGHT="yes").light is True
+    with pytest.raises(LabError, match="LAB_LIGHT='1': give yes"):
+        lab(LAB_LIGHT="1")
