@@ -105,6 +105,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 Entry = t.Dict[str, t.Any]
 
+AS_IT_IS = -1  # as chown(2) takes it
+UNKNOWN = -2
 DEFAULT_MODES = {"file": "0644", "directory": "0755"}
 
 
@@ -133,35 +135,48 @@ def checked(files: list[Entry]) -> None:
             raise Refused("%s: mode %r is not octal digits in quotes, such as '0644'" % (path, entry["mode"]))
 
 
-def ids(entry: Entry) -> tuple[int, int]:
-    """User's and group's number, -1 for as it is.
+def user_id(name: str | None) -> int:
+    """The user's number, AS_IT_IS where none is named. Raises KeyError."""
+    return AS_IT_IS if name is None else int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
 
-    Raises Refused.
+
+def group_id(name: str | None) -> int:
+    return AS_IT_IS if name is None else int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+
+
+def numbered(entry: Entry, check_mode: bool) -> tuple[int, int]:
+    """User's and group's number.
+
+    Raises Refused where the host does not know one, which in check mode an earlier task may only say it would make.
     """
-    try:
-        owner, group = entry["owner"], entry["group"]
-        user = -1 if owner is None else int(owner) if owner.isdigit() else pwd.getpwnam(owner).pw_uid
-        return user, -1 if group is None else int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
-    except KeyError as error:
-        raise Refused("%s: %s on this host" % (entry["path"], str(error.args[0]))) from error
+    found = []
+    for number, name in ((user_id, entry["owner"]), (group_id, entry["group"])):
+        try:
+            found.append(number(name))
+        except KeyError as error:
+            if not check_mode:
+                raise Refused("%s: %s on this host" % (entry["path"], error.args[0])) from error
+            found.append(UNKNOWN)
+    return found[0], found[1]
 
 
 class Change:
     """What is to be done to one path; `before` and `after` are shown by --diff."""
 
-    def __init__(self, entry: Entry, made: set[str] | None) -> None:
+    def __init__(self, entry: Entry, made: set[str], check_mode: bool) -> None:
         self.path: str = entry["path"]
         self.state: str = entry["state"]
         self.content: bytes = (entry["content"] or "").encode()
         self.validate: str | None = entry["validate"]
-        self.user, self.group = ids(entry)
+        self.user, self.group = numbered(entry, check_mode)
         self.mode = int(entry["mode"] or DEFAULT_MODES.get(self.state, "0"), 8)
         self.staged: str | None = None
         self.there = self._look()
         self.old = b""
         if self.there is None:
             parent = os.path.dirname(os.path.normpath(self.path))
-            if self.state != "absent" and made is not None and parent not in made and not os.path.isdir(parent):
+            # In check mode it may be one that an earlier task, of a package say, would have made.
+            if self.state != "absent" and not check_mode and parent not in made and not os.path.isdir(parent):
                 raise Refused("%s: its folder %s is not there; name it first, as a directory" % (self.path, parent))
         elif self.state == "directory":
             if not stat.S_ISDIR(self.there.st_mode):
@@ -191,8 +206,8 @@ class Change:
         if self.there is None or self.state == "absent":
             return False
         return (
-            self.user not in (-1, self.there.st_uid)
-            or self.group not in (-1, self.there.st_gid)
+            self.user not in (AS_IT_IS, self.there.st_uid)
+            or self.group not in (AS_IT_IS, self.there.st_gid)
             or stat.S_IMODE(self.there.st_mode) != self.mode
         )
 
@@ -274,8 +289,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     made: set[str] = set()
     changes = []
     for entry in files:
-        # In check mode a folder may be missing that an earlier task, of a package's say, would have made.
-        changes.append(Change(entry, None if module.check_mode else made))
+        changes.append(Change(entry, made, module.check_mode))
         if entry["state"] == "directory":
             made.add(os.path.normpath(entry["path"]))
     needed = [change for change in changes if change.needed]

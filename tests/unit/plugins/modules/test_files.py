@@ -64,6 +64,7 @@ def test_check_mode_says_the_same_and_does_nothing(tmp_path: Path) -> None:
         {"path": str(tmp_path / "new"), "state": "directory"},
         {"path": str(tmp_path / "new/file"), "content": "x"},
         {"path": str(tmp_path / "of_a_package/file"), "content": "x"},
+        {"path": str(tmp_path / "given"), "content": "x", "owner": "made-by-an-earlier-task"},
         {"path": str(tmp_path / "old"), "state": "absent"},
     )
     assert run(*wanted, check=True)["paths"] == [entry["path"] for entry in wanted]
