@@ -19,7 +19,7 @@ BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")
 NUC_PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "kmod", "procps", "iproute2", "iptables", "iputils-ping", "curl",
     "ca-certificates", "openssh-server", "sudo", "cloud-init",
-    "python3", "python3-apt", "python3-venv",
+    "python3", "python3-apt", "python3-venv", "python3-yaml", "git",
     "docker.io", "pigz", "cgroupfs-mount", "python3-docker",
 )  # fmt: skip
 
