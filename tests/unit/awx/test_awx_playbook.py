@@ -120,7 +120,7 @@ def test_each_playbook_has_its_template(made: tuple[Awx, Run]) -> None:
     templates = awx.named("job_templates")
     project, inventory = awx.named("projects")["Rack"]["id"], awx.named("inventories")["Rack"]["id"]
     environment = awx.named("execution_environments")["Rack"]["id"]
-    assert len(templates) == 23
+    assert len(templates) == 24
     for name, template in templates.items():
         assert template["playbook"] == f"playbooks/{name.removeprefix('Rack ')}.yml"
         assert (template["project"], template["inventory"]) == (project, inventory)

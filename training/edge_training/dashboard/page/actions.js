@@ -17,6 +17,7 @@ const ACTIONS = {
       { name: "epochs", label: "Epochs (empty: 12)", type: "number", min: 1, max: 10000 },
     ],
   },
+  stop_training: { button: "Stop training", text: "The training that runs ends on all devices, with a checkpoint. The same training goes on from it.", danger: true, fields: [] },
   serve: { button: "Serve", text: "Every device predicts with the rack's model.", fields: [] },
   release: {
     button: "Release",
@@ -39,7 +40,7 @@ const ACTIONS = {
   },
   retire: { button: "Retire", text: "is drained, wiped and given back to MAAS. What is on its disks is lost.", danger: true, fields: [] },
 };
-const OF_THE_RACK = ["status", "doctor", "converge_now", "train", "serve", "release", "rollback"];
+const OF_THE_RACK = ["status", "doctor", "converge_now", "train", "stop_training", "serve", "release", "rollback"];
 const OF_A_DEVICE = ["converge_now", "power", "retire"];
 
 export function drawActions() {
