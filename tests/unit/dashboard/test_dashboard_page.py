@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -110,6 +111,64 @@ def test_a_button_asks_first_and_then_a_job_runs_before_everybodys_eyes(
         expect(one.locator("[data-job='1'] .state")).to_have_text("succeeded")
     expect(page.locator("#output")).to_have_text(re.compile(r"PLAY RECAP[\s\S]*failed=0"))
     assert page.locator("#output").inner_text().count("PLAY RECAP") == 1
+
+
+# Device or "", button, what is filled in -> action and parameters of the job.
+BUTTONS: list[tuple[str, str, dict[str, str], str, dict[str, Any]]] = [
+    ("", "Status", {}, "status", {}),
+    ("", "Doctor", {}, "doctor", {}),
+    ("", "Converge", {}, "converge_now", {}),
+    ("", "Train", {"Task": "digits", "Epochs": "3"}, "train", {"task": "digits", "epochs": 3}),
+    ("", "Stop training", {}, "stop_training", {}),
+    ("", "Serve", {}, "serve", {}),
+    ("", "Release", {"Name of the release": "2026.12"}, "release", {"name": "2026.12"}),
+    ("", "Roll back", {"Name of the release": "2026.11"}, "rollback", {"name": "2026.11"}),
+    ("nuc-001", "Converge", {}, "converge_now", {"devices": ["nuc-001"]}),
+    ("nuc-001", "Power", {}, "power", {"device": "nuc-001", "power": "cycle"}),
+    ("nuc-001", "Retire", {}, "retire", {"device": "nuc-001"}),
+]
+
+
+@pytest.mark.long
+def test_each_button_asks_first_has_its_playbook_run_and_leaves_its_lines_in_the_audit(
+    browser: Browser, own: Dashboard
+) -> None:
+    own.rows([row("nuc-001")])
+    own.rows([row("nuc-001")], "rows_after.json")
+    own.environment["EDGE_DASHBOARD_REPORTS_URL"] = "https://control.example.com:8444"
+    own.begin()
+    page = opened(browser, own)
+    tile = page.locator("[data-device=nuc-001]")
+    tile.click()
+    of_the_device = page.locator("#device-actions button").all_text_contents()
+    page.keyboard.press("Escape")
+    there = [("", name) for name in page.locator("#actions button").all_text_contents()]
+    there += [("nuc-001", name) for name in of_the_device]
+    assert there == [(device, f"{button}…") for device, button, *_rest in BUTTONS]
+
+    for number, (device, button, filled, action, parameters) in enumerate(BUTTONS, 1):
+        if device:
+            tile.click()
+            place = page.get_by_role("dialog", name=device, exact=True)
+        else:
+            place = page.get_by_role("navigation", name="Actions")
+        place.get_by_role("button", name=f"{button}…", exact=True).click()
+        asked = page.get_by_role("dialog", name=f"{button} {device}".strip() + "?", exact=True)
+        for label, text in filled.items():
+            asked.get_by_label(label).fill(text)
+        assert len(own.audit()) == 2 * (number - 1) if number > 1 else not (own.state / "audit.jsonl").exists()
+        asked.get_by_role("button", name=button, exact=True).click()
+        expect(asked).to_have_count(0)
+        if action in ("release", "retire"):
+            own.go()
+        expect(page.locator(f"[data-job='{number}'] .state")).to_have_text("succeeded")
+        expect(page.locator("#output")).to_contain_text("PLAY RECAP")
+        begin, end = own.audit()[-2:]
+        report = page.get_by_role("link", name="Report").get_attribute("href")
+        about = {"job": number, "who": "olga", "action": action, "report": report}
+        assert begin == {**begin, **about, "event": "begin", "parameters": parameters, "address": "127.0.0.1"}
+        assert end == {**end, **about, "event": "end", "outcome": "succeeded", "rc": 0}
+        assert begin["time"] <= end["time"]
 
 
 def test_a_tile_has_its_power_and_a_button_switches_it(browser: Browser, own: Dashboard) -> None:
