@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import time
+
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -60,6 +64,13 @@ def test_they_are_those_of_devices_jobs_and_the_training(begun: Dashboard) -> No
     states = {state: of(found, "edge_dashboard_devices", state=state) for state in ("ok", "failed", "silent")}
     assert states == {"ok": 2, "failed": 1, "silent": 0}
     written = (begun.project / "report/status.json").stat().st_mtime
+    with (
+        socket.create_connection(("127.0.0.1", begun.port)) as plain,
+        begun.trust.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+    ):
+        ends = ssl.cert_time_to_seconds(str((connection.getpeercert() or {})["notAfter"]))
+    left = of(found, "edge_dashboard_certificate_seconds")
+    assert left is not None and abs(ends - time.time() - left) < 60
     asked_at = of(found, "edge_dashboard_asked_timestamp_seconds")
     assert asked_at is not None and 0 <= written - asked_at < 1
     assert [name for name, _labels in found if name.startswith(("edge_training", "edge_dashboard_jobs"))] == []

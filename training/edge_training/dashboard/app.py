@@ -66,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     jobs = Jobs(store, settings, told=lambda change, line: take_line(change, line, trainings), ended=ended)
 
-    metrics = Metrics(rack, jobs, trainings, watch)
+    metrics = Metrics(rack, jobs, trainings, watch, settings.certificate)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

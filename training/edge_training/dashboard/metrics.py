@@ -5,9 +5,13 @@ A training worker lives no longer than its training and listens to its ranks alo
 
 from __future__ import annotations
 
+import ssl
+import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -25,8 +29,10 @@ from edge_training.dashboard.watch import Watch
 class Metrics(Collector):
     """Read from the store at each question, so that a restart begins no count anew."""
 
-    def __init__(self, rack: Rack, jobs: Jobs, trainings: Trainings, watch: Watch) -> None:
+    def __init__(self, rack: Rack, jobs: Jobs, trainings: Trainings, watch: Watch, certificate: Path) -> None:
         self._rack, self._jobs, self._trainings, self._watch = rack, jobs, trainings, watch
+        # It reads its certificate once, too.
+        self._certificate_ends = _end(certificate)
 
     def exposed(self) -> Response:
         registry = CollectorRegistry(auto_describe=False)
@@ -47,6 +53,11 @@ class Metrics(Collector):
                 "edge_dashboard_asked_timestamp_seconds", words, value=datetime.fromisoformat(asked).timestamp()
             )
 
+        if self._certificate_ends is not None:
+            words = "Seconds until the dashboard's certificate ends"
+            left = self._certificate_ends - time.time()
+            yield GaugeMetricFamily("edge_dashboard_certificate_seconds", words, value=left)
+
         jobs = GaugeMetricFamily("edge_dashboard_jobs", "Jobs so far, by how they stand", labels=["action", "state"])
         counted = self._jobs.counted()
         for (action, state), count in counted.items():
@@ -55,6 +66,16 @@ class Metrics(Collector):
 
         if training := self._trainings.newest():
             yield from _of(training, runs=("train", "running") in counted)
+
+
+def _end(certificate: Path) -> float | None:
+    """When it ends; None where there is no openssl to say so, or no certificate."""
+    asked = ["openssl", "x509", "-noout", "-enddate", "-in", str(certificate)]
+    try:
+        said = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return ssl.cert_time_to_seconds(said.strip().removeprefix("notAfter="))
 
 
 def _of(training: dict[str, Any], runs: bool) -> Iterator[GaugeMetricFamily]:

@@ -18,7 +18,7 @@ const ACTIONS = {
     ],
   },
   stop_training: { button: "Stop training", text: "The training that runs ends on all devices, with a checkpoint. The same training goes on from it.", danger: true, fields: [] },
-  serve: { button: "Serve", text: "Every device predicts with the rack's model.", fields: [] },
+  serve: { button: "Serve", text: "Every device gets the rack's model and predicts with it.", fields: [] },
   release: {
     button: "Release",
     text: "The release goes out in waves, and back if too many devices fail.",
@@ -26,7 +26,7 @@ const ACTIONS = {
   },
   rollback: {
     button: "Roll back",
-    text: "All devices go back to a release that was there before.",
+    text: "All devices go back to a release that was there before, its images and its model.",
     fields: [{ name: "name", label: "Name of the release", pattern: NAME, required: true }],
   },
   power: {
