@@ -120,6 +120,20 @@ def test_a_button_asks_first_and_then_a_job_runs_before_everybodys_eyes(
     expect(page.locator("#output")).to_have_text(re.compile(r"PLAY RECAP[\s\S]*failed=0"))
     assert page.locator("#output").inner_text().count("PLAY RECAP") == 1
 
+    # What runs may be cancelled, which asks, too.
+    page.get_by_role("button", name="Release…").click()
+    asked.get_by_label("Name of the release").fill("2026.13")
+    asked.get_by_role("button", name="Release").click()
+    expect(page.locator("#output")).to_contain_text("began with 2026.13")
+    expect(other.get_by_role("button", name="Cancel job 2")).to_have_count(0)
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("button", name="Cancel job 2").click()
+    assert [line["event"] for line in hundred.audit()] == ["begin", "end", "begin"]
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel job 2").click()
+    expect(page.locator("[data-job='2'] .state")).to_have_text("cancelled")
+    until(lambda: [line["event"] for line in hundred.audit()][3:] == ["cancel", "end"], "its lines in the audit")
+
 
 # Device or "", button, what is filled in -> action and parameters of the job.
 BUTTONS: list[tuple[str, str, dict[str, str], str, dict[str, Any]]] = [
@@ -171,6 +185,8 @@ def test_each_button_asks_first_has_its_playbook_run_and_leaves_its_lines_in_the
             own.go()
         expect(page.locator(f"[data-job='{number}'] .state")).to_have_text("succeeded")
         expect(page.locator("#output")).to_contain_text("PLAY RECAP")
+        # Written after the page was told.
+        until(lambda count=2 * number: len(own.audit()) == count, "the job's last line in the audit")  # type: ignore[misc]
         begin, end = own.audit()[-2:]
         report = page.get_by_role("link", name="Report").get_attribute("href")
         about = {"job": number, "who": "olga", "action": action, "report": report}
