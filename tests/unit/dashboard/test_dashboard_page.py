@@ -186,7 +186,7 @@ def test_each_button_asks_first_has_its_playbook_run_and_leaves_its_lines_in_the
         expect(page.locator(f"[data-job='{number}'] .state")).to_have_text("succeeded")
         expect(page.locator("#output")).to_contain_text("PLAY RECAP")
         # Written after the page was told.
-        until(lambda count=2 * number: len(own.audit()) == count, "the job's last line in the audit")  # type: ignore[misc]
+        until(lambda count=2 * number: len(own.audit()) == count, "the job's last line in the audit")
         begin, end = own.audit()[-2:]
         report = page.get_by_role("link", name="Report").get_attribute("href")
         about = {"job": number, "who": "olga", "action": action, "report": report}
