@@ -40,6 +40,8 @@ _value:
     - One mapping for each device. C(outcome) is C(ok), C(corrective) (drift was put back), C(changed) (a change that
       was asked for), C(waiting), C(failed), C(refused), C(interrupted), C(never) or C(silent) (it did not answer).
     - C(power) is what MAAS saw last, out of C(on), C(off), C(unknown) and C(error).
+    - C(shelf) and C(slot) are the variables C(edge_shelf) and C(edge_slot), else the numbers of MAAS tags such as
+      C(shelf-2) and C(slot-7), of three digits at most; without either they are left out.
     - C(own_release) says that its group or itself has an C(edge_release) that is not the site's; C(held) that a release
       goes out in C(waves) and the device's C(wave) is not open yet.
   type: list
@@ -90,7 +92,19 @@ def _row(device: str, about: t.Mapping[str, t.Any], site: t.Any) -> t.Dict[str, 
         "containers": told.get("containers", {}),
         "disk_free_percent": told.get("disk_free_percent"),
         "reports_waiting": told.get("reports_waiting", 0),
+        **_where(about),
     }
+
+
+def _where(about: t.Mapping[str, t.Any]) -> t.Dict[str, int]:
+    """Shelf and slot, as far as the site's variables say so, or MAAS's tags."""
+    found = {}
+    for name in ("shelf", "slot"):
+        tagged = [tag[len(name) + 1 :] for tag in about.get("maas_tags") or [] if tag.startswith(name + "-")]
+        number = str(about.get("edge_" + name, tagged[0] if tagged else ""))
+        if number.isdecimal() and len(number) <= 3:
+            found[name] = int(number)
+    return found
 
 
 def _answer(result: t.Optional[t.Mapping[str, t.Any]]) -> t.Tuple[t.Dict[str, t.Any], str]:

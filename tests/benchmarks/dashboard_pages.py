@@ -5,7 +5,8 @@
 Dashboards with as many devices as SIZES says, one after the other, and PAGES connections that listen as pages do, over
 TLS, from one process. Each of ROUNDS rounds reports on REPORTING devices, or all, in one request; the time runs from
 that request's begin until the last page has the last event. Each page must have heard each event once and in order.
-Beside it: what one page costs to open.
+Beside it: what one page costs to open; and, in a browser, the time from a request's begin until the tile of the last
+device that it reports on is another one.
 
 Writes .bench/dashboard_pages.md and .json.
 """
@@ -24,6 +25,7 @@ import httpx
 
 from tests import registries
 from tests.benchmarks import results
+from tests.chromium import launched
 from tests.unit.dashboard.served import TOKEN, Dashboard, row, until
 
 SIZES = (4, 16, 50, 100, 1000)
@@ -94,6 +96,34 @@ async def measured(dashboard: Dashboard, devices: int) -> dict[str, Any]:
     }
 
 
+def tiles(dashboard: Dashboard, devices: int) -> dict[str, float]:
+    """Seconds until a tile is drawn anew, in a browser that is alone with the dashboard."""
+    reporting = min(REPORTING, devices)
+    client, seconds = dashboard.signed_in(), []
+    cookies = [{"name": one.name, "value": one.value or "", "url": dashboard.url} for one in client.http.cookies.jar]
+    with launched() as browser:
+        context = browser.new_context(
+            ignore_https_errors=True,
+            bypass_csp=True,  # or the page forbids what waits for a tile
+            viewport={"width": 1366, "height": 768},
+        )
+        context.add_cookies(cookies)  # type: ignore[arg-type]
+        page = context.new_page()
+        page.goto(dashboard.url)
+        page.locator(".tile").nth(devices - 1).wait_for(timeout=60_000)
+        for number in range(ROUNDS):
+            outcome, word = ("failed", "failed") if number % 2 == 0 else ("ok", "well")
+            events = [
+                {"event": "device", "device": f"nuc-{one:04}", "outcome": outcome} for one in range(1, reporting + 1)
+            ]
+            began = time.perf_counter()
+            dashboard.report(*events)
+            drawn = f"document.querySelector('[data-device=nuc-{reporting:04}] .word').textContent === '{word}'"
+            page.wait_for_function(drawn, timeout=60_000)
+            seconds.append(time.perf_counter() - began)
+    return {"tile_seconds_median": round(statistics.median(seconds), 3), "tile_seconds_worst": round(max(seconds), 3)}
+
+
 def at_size(devices: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -104,7 +134,7 @@ def at_size(devices: int) -> dict[str, Any]:
         try:
             client = dashboard.signed_in()
             until(lambda: client.asked("GET", "/api/rack")["watch"]["asked"], "the status")
-            return asyncio.run(measured(dashboard, devices))
+            return {**asyncio.run(measured(dashboard, devices)), **tiles(dashboard, devices)}
         finally:
             dashboard.end()
 
@@ -114,10 +144,11 @@ def main() -> None:
     lines = [
         f"{PAGES} open pages; seconds until all have heard what so many devices reported at once.",
         "",
-        "| devices | of which report | median s | worst s | a page opens with KiB | in s |",
-        "|---|---|---|---|---|---|",
+        "| devices | of which report | median s | worst s | a tile follows in s | worst s | page KiB | opens in s |",
+        "|---|---|---|---|---|---|---|---|",
         *(
             f"| {one['devices']} | {one['reporting']} | {one['seconds_median']} | {one['seconds_worst']} |"
+            f" {one['tile_seconds_median']} | {one['tile_seconds_worst']} |"
             f" {one['picture_bytes'] / 1024:.0f} | {one['picture_seconds']} |"
             for one in found
         ),

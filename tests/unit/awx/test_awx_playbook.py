@@ -120,7 +120,7 @@ def test_each_playbook_has_its_template(made: tuple[Awx, Run]) -> None:
     templates = awx.named("job_templates")
     project, inventory = awx.named("projects")["Rack"]["id"], awx.named("inventories")["Rack"]["id"]
     environment = awx.named("execution_environments")["Rack"]["id"]
-    assert len(templates) == 23
+    assert len(templates) == 24
     for name, template in templates.items():
         assert template["playbook"] == f"playbooks/{name.removeprefix('Rack ')}.yml"
         assert (template["project"], template["inventory"]) == (project, inventory)
@@ -174,7 +174,8 @@ def test_what_runs_by_itself_and_who_is_told(made: tuple[Awx, Run]) -> None:
     awx, _run = made
     jobs = awx.table("unified_job_templates")
     schedules = {name: jobs[item["unified_job_template"]]["name"] for name, item in awx.named("schedules").items()}
-    assert schedules == {f"Rack {verb}": f"Rack {verb}" for verb in ("status", "doctor", "backup", "prune_registry")}
+    verbs = ("status", "doctor", "converge_now", "backup", "prune_registry")
+    assert schedules == {f"Rack {verb}": f"Rack {verb}" for verb in verbs}
     organisation = awx.named("organizations")["Rack"]["id"]
     told = {
         event: awx.linked("organizations", organisation, f"notification_templates_{event}")

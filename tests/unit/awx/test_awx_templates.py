@@ -121,6 +121,44 @@ def test_a_survey_asks_for_what_its_playbook_reads(name: str) -> None:
     assert asked - read_by(PLAYBOOKS / f"{name}.yml") == set()
 
 
+# What AWX calls a type -> what an argument spec does. Whether a text is a number or a share, the role says.
+TYPES_THAT_FIT = {"text": ("str", "raw"), "integer": ("int",), "float": ("float",), "multiplechoice": ("str", "bool")}
+
+
+def specified(playbook: Path) -> dict[str, Any]:
+    """The arguments of the playbook's roles, and its own variables with plain values; also of what it imports."""
+    tree = loaded(playbook)
+    found: dict[str, Any] = {}
+    for play in tree:
+        if imported := play.get("ansible.builtin.import_playbook"):
+            found |= specified(PLAYBOOKS / imported)
+        for variable, value in play.get("vars", {}).items():
+            if isinstance(value, bool | int | float):
+                found[variable] = {"type": type(value).__name__, "default": value}
+    for role in roles_of(tree):
+        for entry in loaded(ROLES / role / "meta/argument_specs.yml")["argument_specs"].values():
+            found |= entry.get("options", {})
+    return found
+
+
+def test_a_survey_asks_as_the_argument_specs_say() -> None:
+    compared = set()
+    for name, template in TEMPLATES.items():
+        specs = specified(PLAYBOOKS / f"{name}.yml")
+        for question in template.get("survey", []):
+            if (variable := question["variable"]) not in specs:
+                continue  # nowhere more than its name, which the playbook reads
+            spec, where = specs[variable], f"{name}: {variable}"
+            compared.add(variable)
+            assert spec.get("type", "str") in TYPES_THAT_FIT[question["type"]], where
+            choices = ["true", "false"] if spec.get("type") == "bool" else spec.get("choices")
+            assert sorted(question.get("choices", [])) == sorted(choices or []), where
+            if "default" in spec:
+                asked, default = str(question["default"]), str(spec["default"])
+                assert asked == (default.lower() if spec.get("type") == "bool" else default), where
+    assert {"rollout_canaries", "train_epochs"} <= compared
+
+
 def test_what_a_template_sets_is_read_by_its_playbook() -> None:
     unread = {
         name: set(template.get("extra_vars", {})) - read_by(PLAYBOOKS / f"{name}.yml")

@@ -60,7 +60,7 @@ SWITCHES = """
 """
 PLAYBOOKS = {
     **{"status": STATUS, "release": WAITS, "retire": WAITS, "power": SWITCHES},
-    **dict.fromkeys(("train", "converge_now", "doctor"), SAYS),
+    **dict.fromkeys(("train", "stop_training", "serve", "rollback", "converge_now", "doctor"), SAYS),
 }
 
 
@@ -94,7 +94,7 @@ class Dashboard:
         os.mkfifo(self.project / "go")
         (self.project / "ansible.cfg").write_text("[defaults]\ninventory = hosts\n")
         (self.project / "hosts").write_text(
-            f"localhost ansible_connection=local ansible_python_interpreter={sys.executable}\n"
+            f"localhost ansible_connection=local ansible_python_interpreter={sys.executable}\nnuc-001\n"
         )
         self.rows([row("nuc-001"), row("nuc-002", outcome="failed", fault="no disk space")])
         for name in ("tls.crt", "tls.key"):

@@ -8,12 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.chromium import LOGS, launched
 from tests.unit.dashboard.served import PASSWORDS, Dashboard, row, until
+
+# Texts that do not fit.
+CUT = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +29,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def hundred(own: Dashboard) -> Dashboard:
-    own.rows([row(f"nuc-{number:03}") for number in range(1, 101)])
+    own.rows([row(f"nuc-{number:03}", power="on") for number in range(1, 101)])
     own.begin()
     olga = own.signed_in()
     until(lambda: olga.asked("GET", "/api/rack")["watch"]["asked"], "the status")
@@ -37,14 +42,18 @@ def opened(browser: Browser, dashboard: Dashboard, name: str = "olga", **context
     page.set_default_timeout(60_000)
     expect.set_options(timeout=60_000)
     page.goto(dashboard.url)
+    sign_in(page, name)
+    # As long as nobody loads the page anew, it is there.
+    page.evaluate("window.theSame = true")
+    return page
+
+
+def sign_in(page: Page, name: str) -> None:
     page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(PASSWORDS[name])
     page.get_by_role("button", name="Sign in").click()
     expect(page.locator("#live")).to_have_text("Live")
     page.on("pageerror", lambda error: pytest.fail(str(error)))
-    # As long as nobody loads the page anew, it is there.
-    page.evaluate("window.theSame = true")
-    return page
 
 
 def test_a_tile_follows_its_device_and_catches_up_after_a_lost_connection(browser: Browser, hundred: Dashboard) -> None:
@@ -55,13 +64,12 @@ def test_a_tile_follows_its_device_and_catches_up_after_a_lost_connection(browse
     # All of them are on a laptop's screen, and none of the names is cut.
     last = tiles.last.bounding_box()
     assert last and last["y"] + last["height"] <= 768
-    cut = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
-    assert page.locator(".tile .name").evaluate_all(cut) == []
+    assert page.locator(".tile .name").evaluate_all(CUT) == []
 
     tile = page.locator("[data-device=nuc-042]")
-    expect(tile).to_have_accessible_name("nuc-042, well, release 2026.11")
+    expect(tile).to_have_accessible_name("nuc-042, well, power on, release 2026.11")
     hundred.report({"event": "device", "device": "nuc-042", "outcome": "failed", "fault": "<b>no</b> disk"})
-    expect(tile).to_have_accessible_name("nuc-042, failed: <b>no</b> disk, release 2026.11")
+    expect(tile).to_have_accessible_name("nuc-042, failed: <b>no</b> disk, power on, release 2026.11")
     expect(tile.locator(".word")).to_have_text("failed")
     expect(page.locator("#counts")).to_contain_text("1 failed")
 
@@ -70,7 +78,8 @@ def test_a_tile_follows_its_device_and_catches_up_after_a_lost_connection(browse
     hundred.end()
     expect(page.locator("#live")).to_contain_text("Connection lost")
     # It asks the rack as it begins, and is told the same.
-    hundred.rows([row(f"nuc-{number:03}", outcome="silent" if number == 7 else "ok") for number in range(1, 101)])
+    outcomes = {7: "silent"}
+    hundred.rows([row(f"nuc-{one:03}", power="on", outcome=outcomes.get(one, "ok")) for one in range(1, 101)])
     hundred.begin()
     hundred.report({"event": "device", "device": "nuc-042", "outcome": "ok", "fault": ""})
     hundred.report({"event": "device", "device": "nuc-007", "outcome": "silent"})
@@ -111,6 +120,80 @@ def test_a_button_asks_first_and_then_a_job_runs_before_everybodys_eyes(
     expect(page.locator("#output")).to_have_text(re.compile(r"PLAY RECAP[\s\S]*failed=0"))
     assert page.locator("#output").inner_text().count("PLAY RECAP") == 1
 
+    # What runs may be cancelled, which asks, too.
+    page.get_by_role("button", name="Release…").click()
+    asked.get_by_label("Name of the release").fill("2026.13")
+    asked.get_by_role("button", name="Release").click()
+    expect(page.locator("#output")).to_contain_text("began with 2026.13")
+    expect(other.get_by_role("button", name="Cancel job 2")).to_have_count(0)
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("button", name="Cancel job 2").click()
+    assert [line["event"] for line in hundred.audit()] == ["begin", "end", "begin"]
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel job 2").click()
+    expect(page.locator("[data-job='2'] .state")).to_have_text("cancelled")
+    until(lambda: [line["event"] for line in hundred.audit()][3:] == ["cancel", "end"], "its lines in the audit")
+
+
+# Device or "", button, what is filled in -> action and parameters of the job.
+BUTTONS: list[tuple[str, str, dict[str, str], str, dict[str, Any]]] = [
+    ("", "Status", {}, "status", {}),
+    ("", "Doctor", {}, "doctor", {}),
+    ("", "Converge", {}, "converge_now", {}),
+    ("", "Train", {"Task": "digits", "Epochs": "3"}, "train", {"task": "digits", "epochs": 3}),
+    ("", "Stop training", {}, "stop_training", {}),
+    ("", "Serve", {}, "serve", {}),
+    ("", "Release", {"Name of the release": "2026.12"}, "release", {"name": "2026.12"}),
+    ("", "Roll back", {"Name of the release": "2026.11"}, "rollback", {"name": "2026.11"}),
+    ("nuc-001", "Converge", {}, "converge_now", {"devices": ["nuc-001"]}),
+    ("nuc-001", "Power", {}, "power", {"device": "nuc-001", "power": "cycle"}),
+    ("nuc-001", "Retire", {}, "retire", {"device": "nuc-001"}),
+]
+
+
+@pytest.mark.long
+def test_each_button_asks_first_has_its_playbook_run_and_leaves_its_lines_in_the_audit(
+    browser: Browser, own: Dashboard
+) -> None:
+    own.rows([row("nuc-001")])
+    own.rows([row("nuc-001")], "rows_after.json")
+    own.environment["EDGE_DASHBOARD_REPORTS_URL"] = "https://control.example.com:8444"
+    own.begin()
+    page = opened(browser, own)
+    tile = page.locator("[data-device=nuc-001]")
+    tile.click()
+    of_the_device = page.locator("#device-actions button").all_text_contents()
+    page.keyboard.press("Escape")
+    there = [("", name) for name in page.locator("#actions button").all_text_contents()]
+    there += [("nuc-001", name) for name in of_the_device]
+    assert there == [(device, f"{button}…") for device, button, *_rest in BUTTONS]
+
+    for number, (device, button, filled, action, parameters) in enumerate(BUTTONS, 1):
+        if device:
+            tile.click()
+            place = page.get_by_role("dialog", name=device, exact=True)
+        else:
+            place = page.get_by_role("navigation", name="Actions")
+        place.get_by_role("button", name=f"{button}…", exact=True).click()
+        asked = page.get_by_role("dialog", name=f"{button} {device}".strip() + "?", exact=True)
+        for label, text in filled.items():
+            asked.get_by_label(label).fill(text)
+        assert len(own.audit()) == 2 * (number - 1) if number > 1 else not (own.state / "audit.jsonl").exists()
+        asked.get_by_role("button", name=button, exact=True).click()
+        expect(asked).to_have_count(0)
+        if action in ("release", "retire"):
+            own.go()
+        expect(page.locator(f"[data-job='{number}'] .state")).to_have_text("succeeded")
+        expect(page.locator("#output")).to_contain_text("PLAY RECAP")
+        # Written after the page was told.
+        until(lambda count=2 * number: len(own.audit()) == count, "the job's last line in the audit")
+        begin, end = own.audit()[-2:]
+        report = page.get_by_role("link", name="Report").get_attribute("href")
+        about = {"job": number, "who": "olga", "action": action, "report": report}
+        assert begin == {**begin, **about, "event": "begin", "parameters": parameters, "address": "127.0.0.1"}
+        assert end == {**end, **about, "event": "end", "outcome": "succeeded", "rc": 0}
+        assert begin["time"] <= end["time"]
+
 
 def test_a_tile_has_its_power_and_a_button_switches_it(browser: Browser, own: Dashboard) -> None:
     states = ("on", "off", "unknown", "error", "")
@@ -131,8 +214,7 @@ def test_a_tile_has_its_power_and_a_button_switches_it(browser: Browser, own: Da
     # The state's word is whole beside it, and on a laptop the release, too.
     for width, parts in ((390, ".tile .word, .tile .power"), (1366, ".tile span")):
         page.set_viewport_size({"width": width, "height": 844})
-        cut = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
-        assert page.locator(parts).evaluate_all(cut) == []
+        assert page.locator(parts).evaluate_all(CUT) == []
 
     page.locator("[data-device=nuc-001]").click()
     page.get_by_role("dialog", name="nuc-001").get_by_role("button", name="Power…").click()
@@ -179,8 +261,12 @@ def test_a_training_is_drawn_as_it_goes_and_on_a_phone_nothing_sticks_out(browse
     page = opened(browser, hundred, "viktor", viewport={"width": 390, "height": 844}, color_scheme="dark")
     expect(page.locator("#training")).to_contain_text("No training has reported yet.")
     job = "2026.11-digits-1"
+    ring = (("nuc-001", "nuc-002", 800_000_000), ("nuc-002", "nuc-001", 400_000_000))
+    links = [{"from": one, "to": other, "bits_per_second": bits} for one, other, bits in ring]
+    start = {"event": "start", "job": job, "task": "digits", "ranks": 2, "wire_bytes_per_step": 450_000}
     hundred.report(
-        {"event": "start", "job": job, "task": "digits", "ranks": 2, "hosts": ["nuc-001", "nuc-002"]},
+        {"event": "links", "job": job, "links": links},
+        {**start, "hosts": ["nuc-001", "nuc-002"]},
         *(
             {
                 "event": "step",
@@ -199,11 +285,22 @@ def test_a_training_is_drawn_as_it_goes_and_on_a_phone_nothing_sticks_out(browse
     expect(curve).to_be_visible()
     expect(page.locator("#training")).to_contain_text("nuc-002 (slowest)")
     expect(page.locator("[data-device=nuc-002] .more")).to_have_text("#1 · 30 ms")
+    assert page.locator(".tile .more, .tile .power").evaluate_all(CUT) == []
     hundred.report({"event": "step", "job": job, "rank": 0, "step": 10, "loss": 0.5, "seconds": 0.02})
     expect(page.get_by_role("img", name=re.compile("to 0.5000 at step 10"))).to_be_visible()
+    # What a step takes beside the least that its bytes take on the slowest link.
+    figures = page.locator("#training .figures div")
+    expect(figures.filter(has_text="Slowest step")).to_contain_text("30 ms")
+    expect(figures.filter(has_text="Ring's bound")).to_contain_text("9 ms")
+    hundred.report(
+        *({"event": "epoch", "job": job, "epoch": one, "epochs": 3, "accuracy": one / 4} for one in (1, 2, 3))
+    )
+    expect(page.get_by_role("img", name="Accuracy from 25.0 % at epoch 1 to 75.0 % at epoch 3")).to_be_visible()
+    bytes_sent = {"wire_bytes_per_step": 450_000, "wire_bytes_per_step_measured": 461_000}
+    hundred.report({"event": "result", "job": job, "accuracy": 0.75, **bytes_sent})
+    expect(figures.filter(has_text="Sent a step")).to_contain_text("461 kB (bound 450 kB)")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    cut = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
-    assert page.locator(".tile .name").evaluate_all(cut) == []
+    assert page.locator(".tile .name").evaluate_all(CUT) == []
 
 
 @pytest.mark.parametrize("count", [2, 8, 100])
@@ -235,3 +332,61 @@ def test_the_ring_is_drawn_with_what_its_links_carry(browser: Browser, hundred: 
     hundred.report({"event": "start", "job": "digits-1", "task": "digits", "ranks": count, "hosts": names})
     expect(page.locator("#training")).to_contain_text("runs")
     expect(ring).to_be_visible()
+
+
+def faults_for_readers(page: Page) -> list[str]:
+    """What axe-core finds: names and roles that a screen reader lacks, text of too little contrast, and the like."""
+    found = Axe().run(page).response["violations"]
+    return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1366), ("dark", 390)])
+def test_who_sees_little_or_nothing_can_use_it(browser: Browser, own: Dashboard, scheme: str, width: int) -> None:
+    states: list[dict[str, Any]] = [
+        *(
+            {"outcome": outcome, "power": "on"}
+            for outcome in ("ok", "corrective", "failed", "silent", "waiting", "never")
+        ),
+        {"maas_status": "Deploying", "power": "off"},
+        {"power": "error"},
+    ]
+    own.rows([row(f"nuc-{number:03}", **state) for number, state in enumerate(states, 1)])
+    own.begin()
+    olga = own.signed_in()
+    until(lambda: olga.asked("GET", "/api/rack")["watch"]["asked"], "the status")
+    hosts = ["nuc-001", "nuc-002"]
+    links = [{"from": one, "to": other, "bits_per_second": 94_000_000} for one, other in (hosts, hosts[::-1])]
+    own.report(
+        {"event": "links", "job": "digits-1", "links": links},
+        {"event": "start", "job": "digits-1", "task": "digits", "ranks": 2, "hosts": hosts},
+        *(
+            {"event": "step", "job": "digits-1", "rank": one % 2, "step": one, "loss": 1 / (one + 1)}
+            for one in range(4)
+        ),
+        *({"event": "epoch", "job": "digits-1", "epoch": one, "epochs": 3, "accuracy": one / 4} for one in (1, 2)),
+    )
+    verdicts = {"nuc-001": {"verdict": "taken", "why": ""}, "nuc-002": {"verdict": "failed", "why": "not healthy"}}
+    about = {"release": "2026.12", "before": "2026.11", "waves": [["nuc-001"], ["nuc-002"]], "wave": 2}
+    own.release({**about, "state": "running", "devices": verdicts})
+    olga.ended(olga.job(action="doctor")["id"])
+
+    context = browser.new_context(
+        ignore_https_errors=True,
+        viewport={"width": width, "height": 844},
+        color_scheme="dark" if scheme == "dark" else "light",
+    )
+    page = context.new_page()
+    page.goto(own.url)
+    expect(page.get_by_label("Name")).to_be_focused()
+    assert faults_for_readers(page) == []
+    sign_in(page, "olga")
+    expect(page.locator("#training .curve")).to_have_count(2)
+    expect(page.locator("#release")).to_contain_text("nuc-002")
+    page.locator("[data-job='1']").click()
+    expect(page.locator("#output")).to_contain_text("PLAY RECAP")
+    page.screenshot(path=LOGS / f"page-{width}-{scheme}.png", full_page=True)
+    assert faults_for_readers(page) == []
+    page.locator("[data-device=nuc-003]").click()
+    assert faults_for_readers(page) == []
+    page.get_by_role("button", name="Power…").click()
+    assert faults_for_readers(page) == []

@@ -39,6 +39,17 @@ def test_a_row_says_what_is_wanted_and_what_is() -> None:
     assert row["power"] == "on"
 
 
+def test_a_row_says_where_the_device_stands_as_far_as_somebody_does() -> None:
+    hosts = {
+        "by-tags": host(GOOD, maas_tags=["trainer", "shelf-2", "slot-07"]),
+        "by-variables": host(GOOD, maas_tags=["shelf-2", "slot-7"], edge_shelf=3, edge_slot="11"),
+        "half": host(GOOD, maas_tags=["shelf-4", "slot-2026", "slotted-9"]),
+        "nowhere": host(GOOD),
+    }
+    rows = {one["device"]: (one.get("shelf"), one.get("slot")) for one in device_status(hosts, hosts)}
+    assert rows == {"by-tags": (2, 7), "by-variables": (3, 11), "half": (4, None), "nowhere": (None, None)}
+
+
 def test_a_device_that_does_not_answer_is_silent_and_its_row_says_why() -> None:
     hosts = {
         "nuc-001": {"status_answer": {"unreachable": True, "msg": "Connection\ntimed out"}, "maas_power_state": "off"},

@@ -35,7 +35,7 @@ def configured(folder: Path, **changed: Any) -> Path:
     """What the role writes, with all paths in a folder."""
     secrets = folder / "edge"
     (secrets / "tokens").mkdir(parents=True)
-    for name in ("registry_password", "tokens/nuc-001", "tokens/nuc-002"):
+    for name in ("registry_password", "dashboard_token", "tokens/nuc-001", "tokens/nuc-002"):
         (secrets / name).write_text(PASSWORD)
     (secrets / "rules.yml").write_text((ROLE / "files/rules.yml").read_text())
     values = {
@@ -46,6 +46,9 @@ def configured(folder: Path, **changed: Any) -> Path:
         "monitoring_managed": ["nuc-001", "nuc-002"],
         "monitoring_registry": "registry.example.com:5000",
         "monitoring_registry_account": {"name": "numbers", "password": PASSWORD},
+        "monitoring_node": yaml.safe_load((ROLE / "vars/main.yml").read_text())["monitoring_node"],
+        "monitoring_dashboard_known": True,
+        "monitoring_dashboard": "control.example.com:8443",
         "hostvars": {f"nuc-00{number}": {"ansible_host": f"192.0.2.{number}"} for number in (1, 2, 3)},
         **changed,
     }
@@ -67,6 +70,8 @@ def test_promtool_takes_the_configuration_with_every_file_that_it_names(promtool
     jobs = {job["job_name"]: job for job in yaml.safe_load(file.read_text())["scrape_configs"]}
     assert set(jobs) == {
         "prometheus",
+        "node",
+        "dashboard",
         "predictor",
         "registry",
         "registry_health",
@@ -79,10 +84,12 @@ def test_promtool_takes_the_configuration_with_every_file_that_it_names(promtool
 
 
 def test_a_rack_without_devices_and_an_account_for_numbers_is_taken_too(promtool: Path, tmp_path: Path) -> None:
-    file = configured(tmp_path, monitoring_devices=[], monitoring_managed=[], monitoring_registry_account={})
+    nothing: dict[str, Any] = {"monitoring_devices": [], "monitoring_managed": [], "monitoring_registry_account": {}}
+    file = configured(tmp_path, **nothing, monitoring_dashboard_known=False)
     assert "SUCCESS" in checked(promtool, "check", "config", file)
     assert [job["job_name"] for job in yaml.safe_load(file.read_text())["scrape_configs"]] == [
         "prometheus",
+        "node",
         "predictor",
     ]
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from edge_training import checkpoint, stop, train
 
-from tests.unit.playbook_runs import PROGRAM, playbook_environment
+from tests.unit.playbook_runs import CHECKOUT, PROGRAM, playbook_environment
 
 JOB = "unit-test-interrupted"
 PATIENCE_SECONDS = 120
@@ -60,6 +60,12 @@ trap : TERM  # as the real one, which ends once its ranks have
 until wait "$!"; [ "$?" -lt 128 ]; do :; done
 exit 1
 """
+DOCKER = f"""#!/bin/sh
+case "$1" in
+  ps) echo {JOB} ;;
+  exec) shift 2; exec "$@" ;;
+esac
+"""
 FACTS = {
     "host": os.uname().nodename,
     "version": "1",
@@ -96,7 +102,20 @@ def events(file: Path) -> list[str]:
     return [json.loads(line)["event"] for line in file.read_text().splitlines()] if file.exists() else []
 
 
-@pytest.mark.parametrize("by", ["SIGINT", "SIGTERM", "edge_training.stop"])
+def stopped_by_the_playbook(folder: Path, environment: dict[str, str]) -> str:
+    """What edge.rack.stop_training says of a rack whose only device this machine is."""
+    program(folder / "bin/docker", DOCKER)
+    alone = {"hosts": {"localhost": {"ansible_connection": "local"}}}
+    inventory = {"all": {"children": {"devices": alone, "status_deployed": alone}}}
+    (folder / "hosts.json").write_text(json.dumps(inventory))
+    told = {"ansible_become": False, "training_worker_state_dir": str(folder)}
+    command = [PROGRAM, "-i", folder / "hosts.json", "playbooks/stop_training.yml", "-e", json.dumps(told)]
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("by", ["SIGINT", "SIGTERM", "edge_training.stop", "edge.rack.stop_training"])
 def test_an_ended_playbook_leaves_a_checkpoint_and_no_process(tmp_path: Path, by: str) -> None:
     program(tmp_path / "bin/mpirun", MPIRUN)
     program(tmp_path / "bin/ssh", SSH)
@@ -128,7 +147,10 @@ def test_an_ended_playbook_leaves_a_checkpoint_and_no_process(tmp_path: Path, by
                 lambda: "epoch" in events(tmp_path / "progress.jsonl") or playbook.poll() is not None, "an epoch"
             )
             assert playbook.poll() is None, (tmp_path / "log").read_text()
-            if by == "edge_training.stop":
+            if by == "edge.rack.stop_training":
+                said = stopped_by_the_playbook(tmp_path, environment)
+                assert f"Stopped: {JOB}" in said
+            elif by == "edge_training.stop":
                 assert stop.main(["--job", JOB, "--state-dir", str(tmp_path / "state")]) == 0
             else:
                 playbook.send_signal(signal.Signals[by])
@@ -143,5 +165,5 @@ def test_an_ended_playbook_leaves_a_checkpoint_and_no_process(tmp_path: Path, by
     assert left.step > 0, "only the end of an epoch was kept"
     runs = list((tmp_path / "state/jobs" / JOB).glob("mpirun*.log"))
     assert [path.name for path in runs] == ["mpirun.log"], "it was begun again"
-    if by == "edge_training.stop":
+    if by.startswith("edge"):
         assert f"job {JOB} was stopped after" in (tmp_path / "log").read_text()

@@ -93,7 +93,7 @@ class Access:
         return visitor
 
     def reporter(self, request: Request) -> None:
-        """Raises ProblemError where the token is not the one that devices and trainings have."""
+        """Raises ProblemError where the token is not the one that devices, trainings and Prometheus have."""
         address = _address(request)
         be_patient(self._tokens, address, "Too many wrong tokens")
         try:

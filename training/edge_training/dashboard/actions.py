@@ -61,6 +61,12 @@ class Train(Asked):
         return {**{name: value for name, value in given.items() if value is not None}, "train_force": self.force}
 
 
+class StopTraining(Asked):
+    """With a checkpoint; in a lane of its own, for the training has its own as long as it runs."""
+
+    action: Literal["stop_training"]
+
+
 class Serve(Asked):
     action: Literal["serve"]
 
@@ -170,5 +176,6 @@ class Power(Asked):
 
 
 Action = Annotated[
-    Train | Serve | Release | Rollback | ConvergeNow | Status | Doctor | Retire | Power, Field(discriminator="action")
+    Train | StopTraining | Serve | Release | Rollback | ConvergeNow | Status | Doctor | Retire | Power,
+    Field(discriminator="action"),
 ]

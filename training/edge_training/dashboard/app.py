@@ -24,6 +24,7 @@ from edge_training.dashboard.accounts import Accounts
 from edge_training.dashboard.actions import Action
 from edge_training.dashboard.guard import Guard
 from edge_training.dashboard.jobs import Jobs
+from edge_training.dashboard.metrics import Metrics
 from edge_training.dashboard.rack import Rack
 from edge_training.dashboard.releases import Releases
 from edge_training.dashboard.reports import add_reports, take_line
@@ -65,6 +66,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     jobs = Jobs(store, settings, told=lambda change, line: take_line(change, line, trainings), ended=ended)
 
+    metrics = Metrics(rack, jobs, trainings, watch, settings.certificate)
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         jobs.open()
@@ -102,6 +105,12 @@ def create_app(settings: Settings) -> FastAPI:
     def healthz() -> dict[str, str]:
         """200 while it answers; open to everybody."""
         return {"status": "ready"}
+
+    @app.get("/metrics", response_class=Response)
+    def prometheus(request: Request) -> Response:
+        """In Prometheus's text format, for who has the token that devices report with."""
+        access.reporter(request)
+        return metrics.exposed()
 
     _sessions(app, access)
     _queries(app, store, rack, trainings, jobs, watch, releases)

@@ -113,6 +113,12 @@ class Jobs:
                 self._shown(row) for row in connection.execute("SELECT * FROM jobs ORDER BY id DESC LIMIT ?", (SHOWN,))
             ]
 
+    def counted(self) -> dict[tuple[str, str], int]:
+        """How many jobs there were of each action and state."""
+        with self._store.reading() as connection:
+            query = "SELECT action, state, count(*) AS jobs FROM jobs GROUP BY action, state"
+            return {(row["action"], row["state"]): row["jobs"] for row in connection.execute(query)}
+
     def output(self, number: int, after: int) -> tuple[str, int]:
         """What a job has said after so many bytes, and how many that is altogether."""
         self.job(number)

@@ -17,7 +17,8 @@ const ACTIONS = {
       { name: "epochs", label: "Epochs (empty: 12)", type: "number", min: 1, max: 10000 },
     ],
   },
-  serve: { button: "Serve", text: "Every device predicts with the rack's model.", fields: [] },
+  stop_training: { button: "Stop training", text: "The training that runs ends on all devices, with a checkpoint. The same training goes on from it.", danger: true, fields: [] },
+  serve: { button: "Serve", text: "Every device gets the rack's model and predicts with it.", fields: [] },
   release: {
     button: "Release",
     text: "The release goes out in waves, and back if too many devices fail.",
@@ -25,7 +26,7 @@ const ACTIONS = {
   },
   rollback: {
     button: "Roll back",
-    text: "All devices go back to a release that was there before.",
+    text: "All devices go back to a release that was there before, its images and its model.",
     fields: [{ name: "name", label: "Name of the release", pattern: NAME, required: true }],
   },
   power: {
@@ -39,7 +40,7 @@ const ACTIONS = {
   },
   retire: { button: "Retire", text: "is drained, wiped and given back to MAAS. What is on its disks is lost.", danger: true, fields: [] },
 };
-const OF_THE_RACK = ["status", "doctor", "converge_now", "train", "serve", "release", "rollback"];
+const OF_THE_RACK = ["status", "doctor", "converge_now", "train", "stop_training", "serve", "release", "rollback"];
 const OF_A_DEVICE = ["converge_now", "power", "retire"];
 
 export function drawActions() {

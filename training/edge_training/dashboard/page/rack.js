@@ -89,7 +89,7 @@ function paint(one) {
   if (!tile) return;
   const part = ranks.get(one.device);
   const pace = part?.seconds ? ` · ${seconds(part.seconds)}` : "";
-  const second = part ? `#${part.rank}${pace}` : one.state === "away" && one.maas_status !== "Deployed" ? one.maas_status : one.running || "no release";
+  const second = part ? `#${part.rank}${pace}` : one.state === "away" && one.maas_status !== "Deployed" ? one.maas_status : one.running || "none";
   tile.dataset.state = one.state;
   tile.dataset.trains = part ? "yes" : "no";
   tile.title = told(one).join("\n");
@@ -99,7 +99,8 @@ function paint(one) {
     icon(one.state),
     element("span", { class: "word" }, WORDS[one.state]),
     element("span", { class: "more" }, second),
-    one.power ? element("span", { class: "power", "data-power": one.power }, POWER[one.power] || one.power) : "",
+    // What trains is on, and its step time takes the place.
+    one.power && !part ? element("span", { class: "power", "data-power": one.power }, POWER[one.power] || one.power) : "",
   );
 }
 

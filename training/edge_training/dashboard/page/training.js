@@ -50,20 +50,24 @@ function draw() {
   const rate = ranks.length ? ranks.reduce((sum, one) => sum + (one.samples_per_second || 0), 0) : epoch?.images_per_second;
   const curve = training.points.length ? training.points : epochs.map((one) => [one.epoch, one.loss]);
   const known = curve.filter(([, loss]) => loss !== null);
+  const accuracies = epochs.map((one) => [one.epoch, one.accuracy]).filter(([, accuracy]) => accuracy !== null);
   const slow = slowest(ranks);
   const figures = [
     ["State", result ? "ended" : start ? "runs" : "begins"],
     ["Epoch", epoch ? `${epoch.epoch} of ${epoch.epochs}` : ""],
     ["Loss", known.length ? known.at(-1)[1].toFixed(4) : curve.length ? "not a number" : ""],
-    ["Accuracy", number(result?.accuracy ?? epoch?.accuracy, (value) => `${(100 * value).toFixed(1)} %`)],
+    ["Accuracy", number(result?.accuracy ?? epoch?.accuracy, percent)],
     ["Samples/s", number(rate, (value) => Math.round(value).toLocaleString())],
     ["Slowest step", slow ? seconds(slow.seconds) : ""],
+    ["Ring's bound", number(leastSeconds(start, links), seconds)],
+    ["Sent a step", sent(result)],
     ["Ranks", start ? String(start.ranks) : ""],
   ];
   place.replaceChildren(
     element("p", { class: "job-name" }, training.job),
     element("dl", { class: "figures" }, ...figures.filter(([, value]) => value).map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)))),
-    lossCurve(known, training.points.length ? "step" : "epoch"),
+    known.length < 2 ? element("p", { class: "quiet" }, "The curve begins with the second point.") : drawCurve("Loss", known, training.points.length ? "step" : "epoch", (loss) => loss.toFixed(4)),
+    accuracies.length < 2 ? "" : drawCurve("Accuracy", accuracies, "epoch", percent),
     links.length ? drawRing(links) : "",
     ranks.length ? rankTable(ranks, hosts, slow) : "",
   );
@@ -77,15 +81,28 @@ function slowest(ranks) {
   return ranks.reduce((slow, one) => ((one.seconds || 0) > (slow?.seconds || 0) ? one : slow), null);
 }
 
-function lossCurve(points, unit) {
-  if (points.length < 2) return element("p", { class: "quiet" }, "The curve begins with the second point.");
-  const losses = points.map(([, loss]) => loss);
-  const [low, high] = [Math.min(...losses), Math.max(...losses)];
+const percent = (value) => `${(100 * value).toFixed(1)} %`;
+
+// A step cannot be faster than its bytes on the slowest link.
+function leastSeconds(start, links) {
+  if (!start?.wire_bytes_per_step || !links.length) return null;
+  return (8 * start.wire_bytes_per_step) / Math.max(1, Math.min(...links.map((link) => link.bits_per_second)));
+}
+
+function sent(result) {
+  if (!result?.wire_bytes_per_step || !result.wire_bytes_per_step_measured) return "";
+  const [measured, least] = [result.wire_bytes_per_step_measured, result.wire_bytes_per_step].map((bytes) => `${Math.round(bytes / 1000).toLocaleString()} kB`);
+  return `${measured} (bound ${least})`;
+}
+
+function drawCurve(name, points, unit, shown) {
+  const values = points.map(([, value]) => value);
+  const [low, high] = [Math.min(...values), Math.max(...values)];
   const [first, last] = [points[0][0], points.at(-1)[0]];
   const x = (at) => (WIDE * (at - first)) / Math.max(1, last - first);
-  const y = (loss) => 4 + ((HIGH - 8) * (high - loss)) / Math.max(1e-12, high - low);
-  const line = points.map(([at, loss]) => `${x(at).toFixed(1)},${y(loss).toFixed(1)}`).join(" ");
-  const words = `Loss from ${losses[0].toFixed(4)} at ${unit} ${first} to ${losses.at(-1).toFixed(4)} at ${unit} ${last}`;
+  const y = (value) => 4 + ((HIGH - 8) * (high - value)) / Math.max(1e-12, high - low);
+  const line = points.map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+  const words = `${name} from ${shown(values[0])} at ${unit} ${first} to ${shown(values.at(-1))} at ${unit} ${last}`;
   return element(
     "figure",
     { class: "curve" },
@@ -93,9 +110,9 @@ function lossCurve(points, unit) {
       "svg",
       { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": words, preserveAspectRatio: "none" },
       ...[0.25, 0.5, 0.75].map((part) => drawing("line", { class: "grid", x1: 0, x2: WIDE, y1: HIGH * part, y2: HIGH * part })),
-      drawing("polyline", { class: "loss", points: line }),
+      drawing("polyline", { class: name.toLowerCase(), points: line }),
     ),
-    element("figcaption", {}, element("span", {}, `${unit} ${first}`), element("span", {}, `loss ${low.toFixed(3)} – ${high.toFixed(3)}`), element("span", {}, `${unit} ${last}`)),
+    element("figcaption", {}, element("span", {}, `${unit} ${first}`), element("span", {}, `${name.toLowerCase()} ${shown(low)} – ${shown(high)}`), element("span", {}, `${unit} ${last}`)),
   );
 }
 
