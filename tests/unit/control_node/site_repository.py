@@ -29,7 +29,8 @@ class SiteRepository:
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": str(folder),
             "GIT_CONFIG_NOSYSTEM": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
+            # Kept, or each push compiles the hook anew; and beside the checkout, parts of which are packed.
+            "PYTHONPYCACHEPREFIX": sys.pycache_prefix or str(CHECKOUT / "tests/output/pycache"),
         }
         for name in ("alice", "mallory"):
             options = ["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 from ansible_collections.edge.rack.plugins.module_utils import maas
-from maas_region import Region, serve
+from maas_region import HTTP, Region, serve
 
 from lab.maas_simulator.settings import Settings
 from lab.maas_simulator.statuses import Status
@@ -241,12 +241,10 @@ class Devices:
         node = self.region.node(system_id)
         for key in self.keys.get(hostname, []):
             message = {"event_type": "start", "origin": "cloudinit", "name": "edge-ssh-host-key"}
-            httpx.post(
+            HTTP.post(
                 f"{self.region.url}/metadata/status/{system_id}",
                 headers=node.headers,
                 json={**message, "description": f"edge-ssh-host-key {key}"},
-                trust_env=False,
-                timeout=20,
             ).raise_for_status()
 
 

@@ -11,10 +11,10 @@ import sqlite3
 import threading
 from typing import Any
 
-import httpx
 import pytest
 from ansible_collections.edge.rack.plugins.module_utils.maas_machines import host_keys
 from ansible_collections.edge.rack.plugins.modules import maas_machine, maas_machine_info
+from maas_region import HTTP
 
 IMAGE = b"an image" * 10
 
@@ -30,9 +30,7 @@ def report(region: Any, system_id: str, text: str, origin: str = "cloudinit") ->
     description = f"edge-ssh-host-key {text}".rstrip()
     message = {"event_type": "start", "origin": origin, "name": "edge-ssh-host-key", "description": description}
     node = region.node(system_id)
-    answer = httpx.post(
-        f"{region.url}/metadata/status/{system_id}", headers=node.headers, json=message, trust_env=False, timeout=20
-    )
+    answer = HTTP.post(f"{region.url}/metadata/status/{system_id}", headers=node.headers, json=message)
     assert answer.status_code == 204
 
 

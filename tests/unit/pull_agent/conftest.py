@@ -72,6 +72,7 @@ class Rack:
         (config / "hosts.yml").write_text(json.dumps({"devices": {"hosts": {node: own}}}))
         (config / "ansible.cfg").write_text(
             f"[defaults]\ncollections_path = {CHECKOUT / '.collections'}\ncallbacks_enabled = edge.rack.pull_events\n"
+            "[inventory]\nenable_plugins = ansible.builtin.yaml\n"
         )
         self.settings = Settings(
             device=node,

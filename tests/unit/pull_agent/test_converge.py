@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 from edge_converge import cli, files, lock, run
+from edge_converge.settings import Settings
 
 from .conftest import Rack
 
@@ -117,7 +118,7 @@ def test_what_somebody_changed_in_the_checkout_is_not_applied(rack: Rack) -> Non
     assert (rack.converge()["outcome"], rack.says) == ("ok", "one")
 
 
-def test_whoever_looks_at_the_site_meanwhile_finds_it_whole(rack: Rack) -> None:
+def test_whoever_looks_at_the_site_meanwhile_finds_it_whole(rack: Rack, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a training does that begins while the device converges: it proves the release on what lies there."""
     rack.release("one")
     rack.converge()
@@ -127,8 +128,21 @@ def test_whoever_looks_at_the_site_meanwhile_finds_it_whole(rack: Rack) -> None:
 
     def look() -> None:
         while not over.is_set():
+            # As often as it can, for the place may be empty for microseconds; but not while Ansible works.
+            agent.wait()
             missing.extend(str(path) for path in (place / ".git/HEAD", release) if not path.exists())
 
+    agent, apply = threading.Event(), run.apply
+
+    def applied(settings: Settings) -> int:
+        agent.clear()
+        try:
+            return apply(settings)
+        finally:
+            agent.set()
+
+    monkeypatch.setattr(run, "apply", applied)
+    agent.set()
     looking = threading.Thread(target=look)
     looking.start()
     try:

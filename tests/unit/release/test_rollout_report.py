@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.unit.playbook_runs import ansible_playbook
 
 PLAN = {
@@ -23,61 +25,82 @@ PLAN = {
 VERDICTS = {"nuc-001": {"verdict": "taken", "why": ""}, "nuc-002": {"verdict": "failed", "why": "not healthy"}}
 
 
-def run(tmp_path: Path, tasks: str, host: str, **facts: Any) -> subprocess.CompletedProcess[str]:
+STOP = {"wave": 2, "why": "1 of 2 devices failed", "failed": True}
+# Each end of a release with a folder of its own; the one that fails comes last.
+CASES: dict[str, dict[str, Any]] = {
+    "running": {"tasks": "report", "host": "nuc-002:nuc-003", "verdicts": {"nuc-001": VERDICTS["nuc-001"]}},
+    "unwritten": {"tasks": "report", "host": "nuc-002"},
+    "out": {"tasks": "end"},
+    "unattended": {"tasks": "end", "unattended": True},
+    "stopped": {"tasks": "end", "stopped": STOP, "verdicts": VERDICTS},
+}
+
+
+def plays(folder: Path, tasks: str, host: str = "localhost", **facts: Any) -> list[dict[str, Any]]:
     """The role's tasks on a host, with the facts of a release's plays."""
     play = {"gather_facts": False, "connection": "local"}
-    known = {"rollout_plan": PLAN, "rollout_unattended_enabled": False, **facts}
-    file = tmp_path / "play.json"
-    file.write_text(
-        json.dumps(
-            [
-                {**play, "hosts": "localhost", "tasks": [{"ansible.builtin.set_fact": known}]},
-                {
-                    **play,
-                    "hosts": host,
-                    "tasks": [{"ansible.builtin.include_role": {"name": "edge.rack.rollout", "tasks_from": tasks}}],
-                    "vars": {"rollout_report_state": "running", "rollout_report_wave": "2"},
-                },
-            ]
-        )
-    )
-    about = {"ansible_python_interpreter": sys.executable, "edge_controller_dir": str(tmp_path)}
-    hosts = dict.fromkeys(("localhost", "nuc-002", "nuc-003"), about)
-    inventory = tmp_path / "hosts.json"
+    known = {
+        "rollout_plan": PLAN,
+        "rollout_unattended_enabled": facts.get("unattended", False),
+        "rollout_stopped": facts.get("stopped", {}),
+        "rollout_verdicts": facts.get("verdicts", {}),
+    }
+    told = {
+        "edge_controller_dir": str(folder),
+        "rollout_report_state": "running",
+        "rollout_report_wave": "2",
+    }
+    role = {"ansible.builtin.include_role": {"name": "edge.rack.rollout", "tasks_from": tasks}}
+    return [
+        {**play, "hosts": "localhost", "tasks": [{"ansible.builtin.set_fact": known}]},
+        {**play, "hosts": host, "tasks": [role], "vars": told},
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("reports")
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path) -> subprocess.CompletedProcess[str]:
+    """All cases in one run."""
+    (folder / "unwritten/report/release.json").mkdir(parents=True)
+    (folder / "unwritten/report/release.json/in-the-way").touch()
+    file = folder / "plays.json"
+    file.write_text(json.dumps([play for name, case in CASES.items() for play in plays(folder / name, **case)]))
+    hosts = {name: {"ansible_python_interpreter": sys.executable} for name in ("localhost", "nuc-002", "nuc-003")}
+    inventory = folder / "hosts.json"
     inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
     return ansible_playbook("-i", inventory, file)
 
 
-def told(tmp_path: Path, tasks: str, host: str, **facts: Any) -> dict[str, Any]:
-    """What stands in the report then."""
-    done = run(tmp_path, tasks, host, **facts)
-    found: dict[str, Any] = json.loads((tmp_path / "report/release.json").read_text())
-    assert done.returncode == (2 if found["stopped"] else 0), done.stdout
+def report(folder: Path, case: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / case / "report/release.json").read_text())
     return found
 
 
-def test_hosts_of_a_wave_tell_what_the_controller_knows(tmp_path: Path) -> None:
-    found = told(tmp_path, "report", "nuc-002:nuc-003", rollout_verdicts={"nuc-001": VERDICTS["nuc-001"]})
-    assert found == {
+@pytest.mark.usefixtures("done")
+def test_hosts_of_a_wave_tell_what_the_controller_knows(folder: Path) -> None:
+    assert report(folder, "running") == {
         **{"release": "2026.12", "before": "2026.11", "state": "running", "wave": 2, "pins": {"nuc-009": "2026.10"}},
         **{"waves": PLAN["waves"], "stopped": {}, "devices": {"nuc-001": VERDICTS["nuc-001"]}, "back": {}},
     }
 
 
-def test_at_the_end_it_is_out_or_stopped_or_left_to_the_clock(tmp_path: Path) -> None:
-    out = told(tmp_path, "end", "localhost")
+def test_at_the_end_it_is_out_or_stopped_or_left_to_the_clock(
+    folder: Path, done: subprocess.CompletedProcess[str]
+) -> None:
+    out, unattended, stopped = (report(folder, case) for case in ("out", "unattended", "stopped"))
     assert (out["state"], out["wave"]) == ("out", 2)
-    unattended = told(tmp_path, "end", "localhost", rollout_unattended_enabled=True)
     assert (unattended["state"], unattended["wave"]) == ("unattended", 1)
-    stop = {"wave": 2, "why": "1 of 2 devices failed", "failed": True}
-    stopped = told(tmp_path, "end", "localhost", rollout_stopped=stop, rollout_verdicts=VERDICTS)
-    assert (stopped["state"], stopped["wave"], stopped["stopped"]) == ("stopped", 2, stop)
+    assert (stopped["state"], stopped["wave"], stopped["stopped"]) == ("stopped", 2, STOP)
     assert stopped["devices"] == VERDICTS
+    # That one alone fails.
+    assert done.returncode == 2, done.stdout
+    assert " failed=1 " in done.stdout
 
 
-def test_a_report_that_cannot_be_written_stops_no_release(tmp_path: Path) -> None:
-    (tmp_path / "report/release.json").mkdir(parents=True)
-    (tmp_path / "report/release.json/in-the-way").touch()
-    done = run(tmp_path, "report", "nuc-002")
-    assert done.returncode == 0
-    assert "report/release.json was not written (" in " ".join(done.stdout.split())
+def test_a_report_that_cannot_be_written_stops_no_release(done: subprocess.CompletedProcess[str]) -> None:
+    assert "unwritten/report/release.json was not written (" in " ".join(done.stdout.split())
+    assert "rescued=1" in done.stdout

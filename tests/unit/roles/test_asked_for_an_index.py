@@ -58,8 +58,9 @@ def test_the_sources_of_an_image_are_found_behind_an_index_too(tmp_path: Path) -
         tasks.append(
             {"ansible.builtin.include_role": {"name": "edge.rack.images", "tasks_from": "inspect"}, "vars": item}
         )
-        found = {"content": "{{ [images_exists, images_fresh] | to_json }}", "dest": str(tmp_path / name)}
-        tasks.append({"ansible.builtin.copy": found})
+        found = "{{ found | default({}) | combine({'" + name + "': [images_exists, images_fresh]}) }}"
+        tasks.append({"ansible.builtin.set_fact": {"found": found}})
+    tasks.append({"ansible.builtin.copy": {"content": "{{ found | to_json }}", "dest": str(tmp_path / "found")}})
     (tmp_path / "play.json").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
     with serving(answering) as front:
         given = {
@@ -72,7 +73,7 @@ def test_the_sources_of_an_image_are_found_behind_an_index_too(tmp_path: Path) -
         argv = ("-i", "localhost,", "-c", "local", "-e", json.dumps(given), tmp_path / "play.json")
         done = ansible_playbook(*argv)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert {name: json.loads((tmp_path / name).read_text()) for name in images} == {
+    assert json.loads((tmp_path / "found").read_text()) == {
         "index": [True, True],
         "of-other-sources": [True, False],
         "without-its-child": [True, False],

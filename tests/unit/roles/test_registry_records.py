@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.playbook_runs import ansible_playbook
-
-CHECKOUT = Path(__file__).resolve().parents[3]
+from tests.unit.playbook_runs import ansible_playbook, assert_refused_or_taken
+from tests.unit.servers import running
 
 
 def digest(letter: str) -> str:
@@ -23,7 +23,7 @@ def digest(letter: str) -> str:
 
 
 class Site:
-    """A site whose registry holds the images in `tags`, and what it has on record."""
+    """A site whose registry holds the images in `tags`, and what it has on record: of several it is one host each."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -45,109 +45,131 @@ class Site:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def record(self, *options: str, **release: Any) -> str:
-        """What ansible-playbook printed; it must have ended well."""
-        done = self.run(*options, **release)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def run(self, *options: str, **release: Any) -> subprocess.CompletedProcess[str]:
-        variables = {
-            "ansible_python_interpreter": sys.executable,
-            "edge_controller_dir": str(self.folder),
-            "edge_release": release,
-            "registry_loopback_port": self.server.server_address[1],
-            "registry_state_dir": str(self.folder),
-        }
-        task = {"ansible.builtin.include_role": {"name": "edge.rack.registry", "tasks_from": "records"}}
-        play = self.folder / "play.json"
-        play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
-        return ansible_playbook("-i", "localhost,", "-c", "local", "-e", json.dumps(variables), *options, play)
-
-    def train(self, model: str) -> None:
-        """As edge.rack.train leaves it on the controller."""
-        (self.folder / "report").mkdir(exist_ok=True)
-        (self.folder / "report" / "training.json").write_text(json.dumps({"model_digest": model}))
+    def release(self, name: str, **more: Any) -> dict[str, Any]:
+        """The variables of a host that is this site."""
+        model, variables = more.pop("model", {}), more.pop("variables", {})
+        release = {"name": name, "images": more, **({"model": model} if model else {})}
+        about = {"site_folder": str(self.folder), "site_port": self.server.server_address[1]}
+        return {**about, "edge_controller_dir": str(self.folder), "edge_release": release, **variables}
 
     def known(self) -> dict[str, set[str]]:
         records = [json.loads(path.read_text()) for path in self.records.glob("*.json")]
         return {one["name"]: {image["digest"] for image in one["images"].values()} for one in records}
 
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path)
-    yield site
-    site.server.shutdown()
-    site.server.server_close()
+    def in_force(self) -> list[str]:
+        named: list[str] = json.loads((self.folder / "records/in-force.json").read_text())["releases"]
+        return named
 
 
-def test_a_new_image_is_kept_before_its_digest_is_pinned(site: Site) -> None:
-    site.tags = {"worker:0.2.0": digest("b")}
-    site.record(name="2026.12", images={"worker": {"tag": "0.2.0", "digest": digest("a")}})
-    assert site.known() == {"2026.12": {digest("a"), digest("b")}}
-    assert json.loads((site.folder / "records" / "in-force.json").read_text()) == {"releases": ["2026.12"]}
+class Sites(dict[str, Site]):
+    """Made where they are first named."""
+
+    def __init__(self, folder: Path, servers: ExitStack) -> None:
+        self.folder, self.servers = folder, servers
+
+    def __missing__(self, name: str) -> Site:
+        self[name] = site = Site(self.folder / name)
+        self.servers.enter_context(running(site.server))
+        return site
+
+    def record(self, *options: str, **hosts: dict[str, Any]) -> str:
+        """What ansible-playbook said of these sites, in one line."""
+        # A variable of the role gives way to nothing less.
+        given = {
+            "ansible_python_interpreter": sys.executable,
+            "registry_loopback_port": "{{ site_port }}",
+            "registry_release_file": "{{ site_folder }}/site/group_vars/all/release.yml",
+            "registry_state_dir": "{{ site_folder }}",
+        }
+        task = {"ansible.builtin.include_role": {"name": "edge.rack.registry", "tasks_from": "records"}}
+        play, inventory = self.folder / "play.json", self.folder / "hosts.json"
+        play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
+        inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+        done = ansible_playbook("-i", inventory, "-c", "local", "-e", json.dumps(given), *options, play)
+        return " ".join((done.stdout + done.stderr).split())
 
 
-def test_what_devices_keep_until_their_wave_is_open_is_on_record_too(site: Site) -> None:
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
+    with ExitStack() as servers:
+        yield Sites(tmp_path_factory.mktemp("sites"), servers)
+
+
+def test_what_a_release_needs_is_on_record_and_what_is_nowhere_is_refused(sites: Sites) -> None:
+    new, waves, policy = (sites[name] for name in ("new", "waves", "policy"))
+    new.tags = {"worker:0.2.0": digest("b")}
     before = {"name": "2026.11", "images": {"worker": {"tag": "0.1.0", "digest": digest("a")}}}
-    rollout = json.dumps({"edge_rollout": {"before": before}})
-    site.tags = {"worker:0.1.0": digest("a")}
-    site.record("-e", rollout, name="2026.12", images={"worker": {"tag": "0.2.0", "digest": digest("b")}})
-    assert site.known() == {"2026.11": {digest("a")}, "2026.12": {digest("b")}}
+    waves.tags = {"worker:0.1.0": digest("a")}
 
-
-def test_by_the_sites_policy_the_committed_release_and_what_waits_for_it_are_on_record_too(site: Site) -> None:
-    path = site.folder / "site/group_vars/all/release.yml"
+    path = policy.folder / "site/group_vars/all/release.yml"
     path.parent.mkdir(parents=True)
-    subprocess.run(["git", "init", "--quiet", site.folder / "site"], check=True)
+    subprocess.run(["git", "init", "--quiet", policy.folder / "site"], check=True)
     for name in ("a", "b", "c"):
-        images = {"worker": {"digest": digest(name)}}
-        path.write_text(json.dumps({"edge_release": {"name": name, "images": images}}))
+        path.write_text(json.dumps({"edge_release": {"name": name, "images": {"worker": {"digest": digest(name)}}}}))
         if name != "c":  # which is about to be committed
             identity = ["-c", "user.name=alice", "-c", "user.email=alice@edge", "-c", "commit.gpgsign=false"]
             subprocess.run(["git", "-C", path.parent, "add", "release.yml"], check=True)
             subprocess.run(["git", "-C", path.parent, *identity, "commit", "--quiet", "--message=" + name], check=True)
-    policy = {"edge_release_waves": {"wave_size": "50%", "pause_seconds": 9999}, "registry_release_file": str(path)}
-    site.record("-e", json.dumps(policy), name="c", images=images)
-    assert site.known() == {name: {digest(name)} for name in ("a", "b", "c")}
-    assert json.loads((site.folder / "records/in-force.json").read_text()) == {"releases": ["a", "b", "c"]}
+    half = {"edge_release_waves": {"wave_size": "50%", "pause_seconds": 9999}}
+
+    said = sites.record(
+        new=new.release("2026.12", worker={"tag": "0.2.0", "digest": digest("a")}),
+        waves=waves.release(
+            "2026.12",
+            worker={"tag": "0.2.0", "digest": digest("b")},
+            variables={"edge_rollout": {"before": before}},
+        ),
+        policy=policy.release("c", worker={"digest": digest("c")}, variables=half),
+        nowhere=sites["nowhere"].release("2026.13", worker={"tag": "0.2.0"}),
+    )
+    assert_refused_or_taken(said, "nowhere", {"nowhere": "edge_release.images.worker of release 2026.13"})
+    assert sites["nowhere"].known() == {}
+    for name in ("new", "waves", "policy"):
+        assert_refused_or_taken(said, name, {})
+    # A new image is kept before its digest is pinned.
+    assert (new.known(), new.in_force()) == ({"2026.12": {digest("a"), digest("b")}}, ["2026.12"])
+    # What devices keep until their wave is open: of a rollout, and by the site's policy.
+    assert waves.known() == {"2026.11": {digest("a")}, "2026.12": {digest("b")}}
+    assert policy.known() == {name: {digest(name)} for name in ("a", "b", "c")}
+    assert policy.in_force() == ["a", "b", "c"]
 
 
-def test_a_name_that_is_used_twice_keeps_what_it_was(site: Site) -> None:
-    site.tags = {"worker:0.1.0": digest("a"), "worker:0.1.1": digest("b")}
-    site.record(name="2026.11", images={"worker": {"tag": "0.1.0"}})
-    assert "changed=0" in site.record(name="2026.11", images={"worker": {"tag": "0.1.0"}})
-    site.record(name="2026.11", images={"worker": {"tag": "0.1.1"}})
-    (former,) = site.known().keys() - {"2026.11"}
+def test_check_mode_foresees_a_release_that_is_still_to_be_built(sites: Sites) -> None:
+    said = sites.record("--check", check=sites["check"].release("2026.12", worker={"tag": "0.2.0"}))
+    assert_refused_or_taken(said, "check", {})
+    assert sites["check"].known() == {}
+
+
+def test_a_name_that_is_used_twice_keeps_what_it_was_and_a_model_is_on_record_as_soon_as_it_is_published(
+    sites: Sites,
+) -> None:
+    twice, model = sites["twice"], sites["model"]
+    twice.tags = {"worker:0.1.0": digest("a"), "worker:0.1.1": digest("b")}
+    model.tags = {"worker:0.1.0": digest("a")}
+    # As edge.rack.train leaves it on the controller.
+    (model.folder / "report").mkdir()
+    (model.folder / "report/training.json").write_text(json.dumps({"model_digest": digest("c")}))
+    old, new = {"tag": "0.1.0"}, {"tag": "0.1.1"}
+    both = {
+        "twice": twice.release("2026.11", worker=old),
+        "model": model.release("2026.11", worker=old, model={"task": "digits"}),
+    }
+    sites.record(**both)
+    assert twice.known() == model.known() == {"2026.11": {digest("a")}}
+
+    model.tags[f"model:{'c' * 64}"] = digest("1")
+    said = sites.record(**both)
+    assert re.search(r" twice : ok=\d+ changed=0 ", said), said
+    assert model.known() == {"2026.11": {digest("a"), digest("1")}}, "a release that gained its model is the same"
+
+    model.tags[f"model:{'d' * 64}"] = digest("2")
+    sites.record(
+        twice=twice.release("2026.11", worker=new),
+        model=model.release("2026.11", worker=old, model={"digest": digest("d")}),
+    )
+    (former,) = twice.known().keys() - {"2026.11"}
     assert former.startswith("2026.11@")
-    assert site.known() == {"2026.11": {digest("b")}, former: {digest("a")}}
-
-
-def test_check_mode_foresees_a_release_that_is_still_to_be_built(site: Site) -> None:
-    site.record("--check", name="2026.12", images={"worker": {"tag": "0.2.0"}})
-    assert site.known() == {}
-
-
-def test_a_release_of_an_image_that_is_nowhere_is_refused(site: Site) -> None:
-    done = site.run(name="2026.12", images={"worker": {"tag": "0.2.0"}})
-    assert done.returncode != 0
-    assert "edge_release.images.worker of release 2026.12" in " ".join(done.stdout.split())
-    assert site.known() == {}
-
-
-def test_a_released_model_is_on_record_as_soon_as_it_is_published_and_the_one_before_it_stays(site: Site) -> None:
-    images = {"worker": {"tag": "0.1.0"}}
-    site.tags = {"worker:0.1.0": digest("a")}
-    site.train(digest("c"))
-    site.record(name="2026.11", images=images, model={"task": "digits"})
-    assert site.known() == {"2026.11": {digest("a")}}
-    site.tags[f"model:{'c' * 64}"] = digest("1")
-    site.record(name="2026.11", images=images, model={"task": "digits"})
-    assert site.known() == {"2026.11": {digest("a"), digest("1")}}, "a release that gained its model is the same"
-    site.tags[f"model:{'d' * 64}"] = digest("2")
-    site.record(name="2026.11", images=images, model={"digest": digest("d")})
-    (former,) = site.known().keys() - {"2026.11"}
-    assert site.known() == {"2026.11": {digest("a"), digest("2")}, former: {digest("a"), digest("1")}}
+    assert twice.known() == {"2026.11": {digest("b")}, former: {digest("a")}}
+    (former,) = model.known().keys() - {"2026.11"}
+    assert model.known() == {"2026.11": {digest("a"), digest("2")}, former: {digest("a"), digest("1")}}

@@ -183,9 +183,8 @@ def test_where_the_launcher_is_lost_a_survivor_starts_it_again(
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("name", ["digits", "fashion_mnist", "my_tasks/My_Task.py:Mine"])
-def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path, name: str) -> None:
-    """The first play and the second one's variables are the playbook's own; nobody trains."""
+def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path) -> None:
+    """The first play and the second one's variables are the playbook's own, once for each task; nobody trains."""
     given = inventory_of(tmp_path, nuc={**LOCAL, "ansible_host": "127.0.0.1"})
     given["PWD"] = str(tmp_path)
     source = tmp_path / "my_tasks" / "My_Task.py"
@@ -195,55 +194,69 @@ def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path, name: str)
     images = {"worker": {"digest": "sha256:0", "reference": "registry.invalid:5000/edge/worker@sha256:0"}}
     asked = ("train_job", "train_packages", "train_data_dirs", "training_worker_task")
     told = {variable: "{{ " + variable + " }}" for variable in asked}
-    second = {**second, "become": False, "vars": {**second["vars"], "release_images": images, "told": told}}
-    second["tasks"] = [{"ansible.builtin.copy": {"content": "{{ told | to_json }}", "dest": str(tmp_path / "told")}}]
-    (tmp_path / "site.yml").write_text(json.dumps([first, answering, second]))
+    # What one of them makes known stays so for the next: the one with files comes last.
+    names = ("digits", "fashion_mnist", "my_tasks/My_Task.py:Mine")
+    plays = []
+    for number, name in enumerate(names):
+        write = {"content": "{{ told | to_json }}", "dest": str(tmp_path / f"told-{number}")}
+        known = {**second["vars"], "release_images": images, "told": told, "task": name}
+        job = {**second, "become": False, "vars": known, "tasks": [{"ansible.builtin.copy": write}]}
+        plays += [{**first, "vars": {"task": name}}, answering, job]
+    (tmp_path / "site.yml").write_text(json.dumps(plays))
 
-    def named(text: str) -> dict[str, Any]:
+    def named(text: str) -> list[dict[str, Any]]:
         source.write_text(text)
-        done = ansible_playbook(tmp_path / "site.yml", "-e", f"task={name}", stderr=subprocess.STDOUT, **given)
+        done = ansible_playbook(tmp_path / "site.yml", stderr=subprocess.STDOUT, **given)
         print(done.stdout)
         assert done.returncode == 0
-        answer: dict[str, Any] = json.loads((tmp_path / "told").read_text())
-        return answer
+        return [json.loads((tmp_path / f"told-{number}").read_text()) for number in range(len(names))]
 
-    one, other = named("a = 1\n"), named("a = 2\n")
-    if name.startswith("my_tasks/"):
-        assert one["train_job"].startswith("test-my_task-mine-")
-        assert one["train_job"] != other["train_job"]
-        assert one["training_worker_task"]["reference"] == "/run/edge-job/task/My_Task.py:Mine"
-        assert one["training_worker_task"]["files"] == ["My_Task.py"]
-    else:
-        assert one == other
-        assert one["train_job"].startswith(f"test-{name}-")
-        assert one["training_worker_task"] == {}
-    assert one["train_packages"] == (["dataset-fashion-mnist"] if name == "fashion_mnist" else [])
-    assert one["train_data_dirs"] == (["/usr/share/datasets/fashion-mnist"] if name == "fashion_mnist" else [])
+    (digits, mnist, mine), again = named("a = 1\n"), named("a = 2\n")
+    assert [digits, mnist] == again[:2]
+    assert digits["train_job"].startswith("test-digits-")
+    assert mnist["train_job"].startswith("test-fashion_mnist-")
+    assert digits["training_worker_task"] == mnist["training_worker_task"] == {}
+    assert (digits["train_packages"], digits["train_data_dirs"]) == ([], [])
+    assert mnist["train_packages"] == ["dataset-fashion-mnist"]
+    assert mnist["train_data_dirs"] == ["/usr/share/datasets/fashion-mnist"]
+    assert mine["train_job"].startswith("test-my_task-mine-")
+    assert mine["train_job"] != again[2]["train_job"]
+    assert mine["training_worker_task"]["reference"] == "/run/edge-job/task/My_Task.py:Mine"
+    assert mine["training_worker_task"]["files"] == ["My_Task.py"]
+    assert (mine["train_packages"], mine["train_data_dirs"]) == ([], [])
 
 
-@pytest.mark.parametrize(
-    ("given", "renamed"),
-    [
-        ("train_accumulate=1", False),
-        ("train_accumulate=4", True),
-        ("train_local_steps=8", True),
-        ("train_compression=fp16", True),
-        ("train_powersgd_rank=4", False),
-        ("train_powersgd_rank=8", True),
-    ],
-)
-def test_what_spares_bytes_on_the_wire_makes_another_job(tmp_path: Path, given: str, renamed: bool) -> None:
+# What is asked for, as text, as it comes from the command line; and whether it makes another job.
+RECIPES = {
+    ("train_accumulate", "1"): False,
+    ("train_accumulate", "4"): True,
+    ("train_local_steps", "8"): True,
+    ("train_compression", "fp16"): True,
+    ("train_powersgd_rank", "4"): False,
+    ("train_powersgd_rank", "8"): True,
+}
+
+
+def test_what_spares_bytes_on_the_wire_makes_another_job(tmp_path: Path) -> None:
     """Where it is asked for: all others keep their names."""
     variables = yaml.safe_load(ATTEMPT.read_text())[1]["vars"]
     images = {"worker": {"digest": "sha256:0"}}
-    told = {"recipe": "{{ train_recipe }}"}
-    known = {"release_images": images, "train_workers": [], "train_source": {}, "told": told}
-    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": {**variables, **known}}
-    play["tasks"] = [{"ansible.builtin.copy": {"content": "{{ told | to_json }}", "dest": str(tmp_path / "told")}}]
-    (tmp_path / "site.yml").write_text(json.dumps([play]))
-    done = ansible_playbook(tmp_path / "site.yml", "-e", given, stderr=subprocess.STDOUT, **inventory_of(tmp_path))
+    known = {"release_images": images, "train_workers": [], "train_source": {}, "recipes": {}}
+    plays = []
+    for name, value in RECIPES:
+        told = "{{ recipes | combine({'" + f"{name}={value}" + "': train_recipe}) }}"
+        play = {"hosts": "localhost", "connection": "local", "gather_facts": False}
+        play["vars"] = {**variables, **known, name: value}
+        play["tasks"] = [{"ansible.builtin.set_fact": {"recipes": told}}]
+        plays.append(play)
+    write = {"ansible.builtin.copy": {"content": "{{ recipes | to_json }}", "dest": str(tmp_path / "told")}}
+    plays[-1]["tasks"].append(write)
+    (tmp_path / "site.yml").write_text(json.dumps(plays))
+    done = ansible_playbook(tmp_path / "site.yml", stderr=subprocess.STDOUT, **inventory_of(tmp_path))
     print(done.stdout)
     assert done.returncode == 0
-    recipe = json.loads((tmp_path / "told").read_text())["recipe"]
-    assert recipe[:2] == ["sha256:0", []]
-    assert (recipe[2] != [12, 32, 0.002, 1]) is renamed
+    recipes = json.loads((tmp_path / "told").read_text())
+    assert all(recipe[:2] == ["sha256:0", []] for recipe in recipes.values())
+    assert {given: recipe[2] != [12, 32, 0.002, 1] for given, recipe in recipes.items()} == {
+        f"{name}={value}": renamed for (name, value), renamed in RECIPES.items()
+    }

@@ -55,9 +55,9 @@ CONTAINER = {
     ],
 }
 DOCKER = """\
-#!{python}
-import json, pathlib, sys
-state = json.loads(pathlib.Path({state!r}).read_text())
+#!{python} -IS
+import json, sys
+state = json.load(open({state!r}))
 if state is None:
     sys.exit("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?")
 kind, verb, *names = sys.argv[1:]
@@ -96,7 +96,8 @@ class Device:
             "HOME": str(folder),
             "GIT_CONFIG_NOSYSTEM": "1",
             "PYTHONPATH": str(PACKAGE),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            # Kept, or each run of the program compiles it anew; and beside the checkout, parts of which are packed.
+            "PYTHONPYCACHEPREFIX": sys.pycache_prefix or str(CHECKOUT / "tests/output/pycache"),
         }
         docker = folder / "bin/docker"
         docker.write_text(DOCKER.format(python=sys.executable, state=str(folder / "docker.json")))
