@@ -24,7 +24,7 @@ shift 2
 mkdir -p "$to/image/overlay2/layerdb/sha256" "$to/overlay2/l"
 for volume in "$@"; do
   from=$volumes/$volume/_data
-  [ -d "$from/image/overlay2/layerdb/sha256" ] || continue
+  [ -n "$(ls "$from/image/overlay2/layerdb/sha256" 2>/dev/null)" ] || continue
   # Small, and written anew by each engine, so copied. Names are left out: a device pulls by digest, and so checks.
   cp -a "$from/image/overlay2/imagedb" "$from/image/overlay2/distribution" "$to/image/overlay2/"
   for layer in "$from"/image/overlay2/layerdb/sha256/*; do

@@ -57,7 +57,7 @@ def test_what_a_device_does_to_its_records_and_layers_reaches_nobody_else(tmp_pa
 
 
 def test_layers_are_of_one_engine_and_a_vm_without_images_is_no_fault(tmp_path):
-    (tmp_path / "maas/_data").mkdir(parents=True)
+    (tmp_path / "maas/_data/image/overlay2/layerdb/sha256").mkdir(parents=True)
     layer(tmp_path, "registry", "aa", "one")
     layer(tmp_path, "registry2", "bb", "two")
     link(tmp_path, "device", "maas", "registry", "registry2")
