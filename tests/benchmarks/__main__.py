@@ -39,7 +39,7 @@ BENCHMARKS = {
     "less_wire": "accuracy beside bytes, of each way to send fewer of them",
     "dashboard_pages": "from a device's event to every open page",
     "manager": "memory of the Device Managers of the lab that stands",
-    "push_cost": "a push that changes nothing beside a ping, over the lab that stands",
+    "push_cost": "a push that changes nothing, and the status, beside a ping, at several sizes of the lab that stands",
     "soak": "a rack that trains, releases and predicts over and over: what fails, what piles up",
 }
 # They want a lab that stands, and are left out where none does.
