@@ -162,7 +162,7 @@ def test_check_mode_says_what_would_be_pulled_and_pulls_nothing(tmp_path: Path) 
     assert rack.pull("--check") == 0
     assert f"{CONTENT} from cache.shelf:5000" in rack.said
     assert "nuc-has-it : ok=6 changed=0" in rack.said
-    assert "nuc-new : ok=8 changed=1" in rack.said
+    assert "nuc-new : ok=9 changed=1" in rack.said
     assert rack.calls("nuc-new") == []
 
 
