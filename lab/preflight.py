@@ -15,6 +15,9 @@ BASE_MEMORY_GIB = 3.0
 DEVICE_MEMORY_GIB = 0.45
 BASE_DISK_GIB = 14.0
 DEVICE_DISK_GIB = 2.5
+# Of a light one, whose images' layers are there once.
+LIGHT_DEVICE_MEMORY_GIB = 0.35
+LIGHT_DEVICE_DISK_GIB = 0.7
 
 
 def check(settings: Settings) -> None:
@@ -26,8 +29,8 @@ def check(settings: Settings) -> None:
     new = settings.devices - (int(racked.read_text()) if racked.exists() else 0)
     # A rack that stands has taken its share already.
     space = [
-        *_memory(settings.devices, Path("/proc/meminfo").read_text()),
-        *_disk(settings.devices, _existing(ENGINE_DIR)),
+        *_memory(settings, Path("/proc/meminfo").read_text()),
+        *_disk(settings, _existing(ENGINE_DIR)),
     ]
     findings = [
         *_system(),
@@ -57,25 +60,35 @@ def _loads(module: str) -> bool:
     return modprobe is not None and os.system(f"{modprobe} {module} 2>/dev/null") == 0  # noqa: S605
 
 
-def _memory(devices: int, meminfo: str) -> list[str]:
+def _memory(settings: Settings, meminfo: str) -> list[str]:
+    devices, each = settings.devices, LIGHT_DEVICE_MEMORY_GIB if settings.light else DEVICE_MEMORY_GIB
     available = next(int(line.split()[1]) for line in meminfo.splitlines() if line.startswith("MemAvailable:"))
     gib = available / 2**20
-    wanted = BASE_MEMORY_GIB + devices * DEVICE_MEMORY_GIB
+    wanted = BASE_MEMORY_GIB + devices * each
     if gib >= wanted:
         return []
-    fitting = int((gib - BASE_MEMORY_GIB) / DEVICE_MEMORY_GIB)
-    fix = f"set LAB_DEVICES={fitting} or fewer" if fitting >= 1 else "free some or use a larger machine"
+    fitting = int((gib - BASE_MEMORY_GIB) / each)
+    fix = (
+        f"set LAB_DEVICES={fitting} or fewer{_lighter(settings)}"
+        if fitting >= 1
+        else "free some or use a larger machine"
+    )
     return [f"memory: {devices} devices want {wanted:.1f} GiB and {gib:.1f} GiB are available: {fix}"]
 
 
-def _disk(devices: int, directory: Path) -> list[str]:
+def _lighter(settings: Settings) -> str:
+    return "" if settings.light else ", or LAB_LIGHT=yes for devices that share their images' layers"
+
+
+def _disk(settings: Settings, directory: Path) -> list[str]:
+    devices, each = settings.devices, LIGHT_DEVICE_DISK_GIB if settings.light else DEVICE_DISK_GIB
     gib = shutil.disk_usage(directory).free / 2**30
-    wanted = BASE_DISK_GIB + devices * DEVICE_DISK_GIB
+    wanted = BASE_DISK_GIB + devices * each
     if gib >= wanted:
         return []
     return [
         f"disk: {devices} devices want {wanted:.0f} GiB under {directory} and {gib:.1f} GiB are free: "
-        "free some (make lab-purge drops the lab's caches) or set a smaller LAB_DEVICES"
+        f"free some (make lab-purge drops the lab's caches) or set a smaller LAB_DEVICES{_lighter(settings)}"
     ]
 
 

@@ -30,36 +30,45 @@ def disk(monkeypatch: pytest.MonkeyPatch, gib: float) -> None:
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=gib * GIB))
 
 
-def test_enough_memory_is_no_finding():
-    assert preflight._memory(4, meminfo(64)) == []
+def test_enough_memory_is_no_finding(lab):
+    assert preflight._memory(lab(), meminfo(64)) == []
 
 
-def test_too_little_memory_names_the_number_of_devices_that_fit():
+def test_too_little_memory_names_the_number_of_devices_that_fit(lab):
     available = preflight.BASE_MEMORY_GIB + 10.5 * preflight.DEVICE_MEMORY_GIB
-    (finding,) = preflight._memory(100, meminfo(available))
+    (finding,) = preflight._memory(lab(LAB_DEVICES="100"), meminfo(available))
     assert "memory: 100 devices want" in finding
     assert "set LAB_DEVICES=10 or fewer" in finding
-    assert preflight._memory(10, meminfo(available)) == []
+    assert preflight._memory(lab(LAB_DEVICES="10"), meminfo(available)) == []
 
 
-def test_memory_that_holds_no_device_at_all_is_not_answered_with_zero_devices():
-    (finding,) = preflight._memory(4, meminfo(1))
+def test_memory_that_holds_no_device_at_all_is_not_answered_with_zero_devices(lab):
+    (finding,) = preflight._memory(lab(), meminfo(1))
     assert "larger machine" in finding
     assert "LAB_DEVICES" not in finding
 
 
-def test_too_little_disk_names_the_folder_and_the_fix(monkeypatch):
+def test_too_little_disk_names_the_folder_and_the_fix(monkeypatch, lab):
     disk(monkeypatch, 5)
-    (finding,) = preflight._disk(4, Path("/var/lib"))
+    (finding,) = preflight._disk(lab(), Path("/var/lib"))
     assert finding.startswith("disk: 4 devices want")
     assert "5.0 GiB are free" in finding
     assert "/var/lib" in finding
     assert "make lab-purge" in finding
 
 
-def test_enough_disk_is_no_finding(monkeypatch):
+def test_light_devices_are_proposed_and_want_less(monkeypatch, lab):
+    disk(monkeypatch, preflight.BASE_DISK_GIB + 20 * preflight.LIGHT_DEVICE_DISK_GIB)
+    (finding,) = preflight._disk(lab(LAB_DEVICES="20"), Path("/var/lib"))
+    assert "or LAB_LIGHT=yes" in finding
+    assert preflight._disk(lab(LAB_DEVICES="20", LAB_LIGHT="yes"), Path("/var/lib")) == []
+    (finding,) = preflight._disk(lab(LAB_DEVICES="40", LAB_LIGHT="yes"), Path("/var/lib"))
+    assert "LAB_LIGHT" not in finding
+
+
+def test_enough_disk_is_no_finding(monkeypatch, lab):
     disk(monkeypatch, 5000)
-    assert preflight._disk(4, Path("/var/lib")) == []
+    assert preflight._disk(lab(), Path("/var/lib")) == []
 
 
 @pytest.mark.parametrize(
