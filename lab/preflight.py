@@ -17,7 +17,7 @@ BASE_DISK_GIB = 14.0
 DEVICE_DISK_GIB = 2.5
 # Of a light one, whose images' layers are there once.
 LIGHT_DEVICE_MEMORY_GIB = 0.35
-LIGHT_DEVICE_DISK_GIB = 0.7
+LIGHT_DEVICE_DISK_GIB = 0.4
 
 
 def check(settings: Settings) -> None:
