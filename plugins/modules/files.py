@@ -172,6 +172,9 @@ class Change:
         self.mode = int(entry["mode"] or DEFAULT_MODES.get(self.state, "0"), 8)
         self.staged: str | None = None
         self.there = self._look()
+        if self.there is not None:
+            self.user = self.there.st_uid if self.user == AS_IT_IS else self.user
+            self.group = self.there.st_gid if self.group == AS_IT_IS else self.group
         self.old = b""
         if self.there is None:
             parent = os.path.dirname(os.path.normpath(self.path))
@@ -205,11 +208,8 @@ class Change:
         """Whether owner, group or mode differ from what is wanted."""
         if self.there is None or self.state == "absent":
             return False
-        return (
-            self.user not in (AS_IT_IS, self.there.st_uid)
-            or self.group not in (AS_IT_IS, self.there.st_gid)
-            or stat.S_IMODE(self.there.st_mode) != self.mode
-        )
+        found = (self.there.st_uid, self.there.st_gid, stat.S_IMODE(self.there.st_mode))
+        return found != (self.user, self.group, self.mode)
 
     @property
     def needed(self) -> bool:
@@ -223,11 +223,8 @@ class Change:
         with os.fdopen(handle, "wb") as file:
             file.write(self.content)
             file.flush()
-            user, group = self.user, self.group
-            if self.there is not None:
-                user = self.there.st_uid if user < 0 else user
-                group = self.there.st_gid if group < 0 else group
-            os.fchown(handle, user, group)
+            # Whom the host does not know yet nothing is given to: check mode stages for `validate` alone.
+            os.fchown(handle, max(self.user, AS_IT_IS), max(self.group, AS_IT_IS))
             os.fchmod(handle, self.mode)
             os.fsync(handle)
 
@@ -251,11 +248,7 @@ class Change:
         if self.there is not None:
             before = "# %s\n%s" % (self._attributes(self.there.st_uid, self.there.st_gid, self.there.st_mode), before)
         if self.state != "absent":
-            user, group = self.user, self.group
-            if self.there is not None:
-                user = self.there.st_uid if user < 0 else user
-                group = self.there.st_gid if group < 0 else group
-            after = "# %s\n%s" % (self._attributes(user, group, self.mode), after)
+            after = "# %s\n%s" % (self._attributes(self.user, self.group, self.mode), after)
         return {"before": before, "after": after, "before_header": self.path, "after_header": self.path}
 
     def _attributes(self, user: int, group: int, mode: int) -> str:
