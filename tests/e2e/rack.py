@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +104,13 @@ def reports(lab: Lab, **query: str) -> list[dict[str, Any]]:
     with urllib.request.urlopen(request, timeout=30, context=context) as answer:
         found: list[dict[str, Any]] = json.load(answer)["results"]
     return found
+
+
+def until(true: Callable[[], bool], seconds: float = 120) -> bool:
+    deadline = time.monotonic() + seconds
+    while not true() and time.monotonic() < deadline:
+        time.sleep(1)
+    return true()
 
 
 def inventory(lab: Lab) -> Any:

@@ -12,6 +12,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ def told(done: Callable[[str], None]) -> Iterator[None]:
 
     def sent(self: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         answer = send(self, request, **options)
-        if request.method != "GET":
+        # A check of health changes nothing; it is run from a thread of its own.
+        if request.method != "GET" and threading.current_thread() is threading.main_thread():
             done(f"{request.method} {str(request.url).partition('?')[0].rpartition('/')[2]}")
         return answer
 

@@ -99,6 +99,26 @@ def test_one_that_never_gets_healthy_gives_way_at_the_deadline(device: Device) -
     assert device.containers() == {NAME: "old"}
 
 
+SELDOM = 3600
+"""An interval, in seconds, that no test waits for: the engine says `starting` all the time."""
+
+
+def test_a_healthy_one_is_kept_before_the_engine_first_looks(device: Device) -> None:
+    seldom = {"healthcheck": {"test": ["CMD", "ready"], "interval_seconds": SELDOM}}
+    device.apply("old", options=seldom)
+    assert device.apply("new", options=seldom).action == "replaced"
+    assert device.containers() == {NAME: "new"}
+    assert device.inspect()["State"]["Health"]["Status"] == "starting"
+
+
+def test_one_that_is_not_says_why_before_the_engine_first_looks(device: Device) -> None:
+    device.apply("old")
+    says = {"test": ["CMD-SHELL", "echo no model yet; exit 1"], "interval_seconds": SELDOM}
+    result = device.apply("new", options={"healthcheck": says}, health_deadline_seconds=2)
+    assert "its HEALTHCHECK is starting and says: no model yet" in result.msg
+    assert device.containers() == {NAME: "old"}
+
+
 def test_one_that_ends_gives_way_at_once(device: Device) -> None:
     device.apply("old")
     result = device.apply("new", options={"command": ["sh", "-c", "exit 7"]}, health_deadline_seconds=600)

@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import urllib.error
 import urllib.request
 from typing import Any
 
-from .engine import Engine
-from .errors import EngineAwayError
+from .engine import NANOSECONDS, Engine
+from .errors import CommitError, EngineAwayError
 from .wanted import Wanted
 
 POLL_SECONDS = 0.2
+# The engine makes its first check when the whole interval is over; until then the same program is run from here.
+OWN_SECONDS = 1.0
+ENGINE_DEFAULT_SECONDS = 30
 ANSWER_SECONDS = 5
 
 
@@ -26,20 +30,29 @@ def can_be_seen(wanted: Wanted, image: dict[str, Any]) -> bool:
 def wait(engine: Engine, container: str, wanted: Wanted) -> str | None:
     """None once it is healthy, else why it is not. An engine that restarts meanwhile is waited for."""
     deadline = time.monotonic() + wanted.health_deadline_seconds
+    next_own, told = time.monotonic(), ""
     while True:
+        own = next_own <= time.monotonic() < deadline
         try:
-            final, found = look(engine, container, wanted)
+            final, found = look(engine, container, wanted, own_check_until=deadline if own else None)
         except EngineAwayError as error:
             final, found = False, str(error)
         if found is None or final:
             return found
+        if own:
+            next_own, told = time.monotonic() + OWN_SECONDS, found
         if time.monotonic() >= deadline:
-            return f"it is not healthy within {wanted.health_deadline_seconds:g} seconds: {found}"
+            return f"it is not healthy within {wanted.health_deadline_seconds:g} seconds: {told or found}"
         time.sleep(POLL_SECONDS)
 
 
-def look(engine: Engine, container: str, wanted: Wanted) -> tuple[bool, str | None]:
-    """Whether waiting is of no use, and what is wrong; None where it is healthy."""
+def look(
+    engine: Engine, container: str, wanted: Wanted, *, own_check_until: float | None = None
+) -> tuple[bool, str | None]:
+    """Whether waiting is of no use, and what is wrong; None where it is healthy.
+
+    With a time (monotonic) for `own_check_until`, one of which the engine knows nothing yet is checked from here.
+    """
     found = engine.container(container)
     if found is None:
         return True, "it was removed"
@@ -47,10 +60,38 @@ def look(engine: Engine, container: str, wanted: Wanted) -> tuple[bool, str | No
     if not state["Running"]:
         return True, f"it ended with exit status {state['ExitCode']} {state['Error']}".rstrip()
     health = state.get("Health") or {"Status": "healthy"}
-    if health["Status"] != "healthy":
-        said = ((health.get("Log") or [{}])[-1].get("Output") or "nothing").strip()
-        return health["Status"] == "unhealthy", f"its HEALTHCHECK is {health['Status']} and says: {said}"
+    status = health["Status"]
+    said = ((health.get("Log") or [{}])[-1].get("Output") or "").strip()
+    if status == "starting" and own_check_until is not None:
+        passed, own_words = _own_check(engine, found, own_check_until)
+        status, said = ("healthy", "") if passed else (status, own_words or said)
+    if status != "healthy":
+        return status == "unhealthy", f"its HEALTHCHECK is {status} and says: {said or 'nothing'}"
     return False, _answer(wanted.health_url) if wanted.health_url else None
+
+
+def _own_check(engine: Engine, container: dict[str, Any], until: float) -> tuple[bool, str]:
+    """Whether the program of its HEALTHCHECK passes, and its words.
+
+    One that hangs is left to itself: the engine has no way to end it.
+    """
+    check = container["Config"]["Healthcheck"]
+    kind, *words = check["Test"]
+    command = [*(container["Config"].get("Shell") or ["/bin/sh", "-c"]), *words] if kind == "CMD-SHELL" else words
+    limit = check.get("Timeout", 0) / NANOSECONDS or ENGINE_DEFAULT_SECONDS
+    ended: list[tuple[int, str]] = []
+
+    def run() -> None:
+        try:
+            ended.append(engine.run(container["Id"], command))
+        except CommitError as error:  # it ended meanwhile, or the engine went away: the next look says so
+            ended.append((1, str(error)))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(min(limit, max(OWN_SECONDS, until - time.monotonic())))
+    exit_status, said = ended[0] if ended else (1, "")
+    return exit_status == 0, said
 
 
 def _answer(url: str) -> str | None:
