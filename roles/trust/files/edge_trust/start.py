@@ -34,6 +34,7 @@ VARIABLES = {
     "worker": {"EDGE_SSH_ADDRESS", "EDGE_SSH_PORT", "EDGE_IMAGE_DIGEST"},
     "manager": {
         "EDGE_DEVICE_ADDRESS",
+        "EDGE_HEALTH_INTERVAL_SECONDS",
         "EDGE_JOB_KEYS",
         "EDGE_MANAGER_INPUTS",
         "EDGE_PREDICTOR_CPUS",
