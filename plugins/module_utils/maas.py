@@ -82,10 +82,6 @@ class Status:
     FAILED_TESTING = 22
 
 
-FILTER_STATUSES = sorted(name.lower() for name in vars(Status) if name.isupper())
-"""What the region's ``status`` filter understands."""
-
-
 # -- Errors -------------------------------------------------------------------------------------
 
 
