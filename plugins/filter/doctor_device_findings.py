@@ -23,12 +23,16 @@ options:
     description: The variables of all hosts, C(hostvars). A device has its answer in C(doctor_answer).
     type: dict
     required: true
+  limits:
+    description: C(certificate_days).
+    type: dict
+    required: true
 author:
   - The edge.rack engineers (@edge-rack)
 """
 
 EXAMPLES = r"""
-findings: "{{ groups['devices'] | edge.rack.doctor_device_findings(hostvars) }}"
+findings: "{{ groups['devices'] | edge.rack.doctor_device_findings(hostvars, doctor_limits) }}"
 # => [{"severity": "error", "host": "nuc-002", "check": "docker", "seen": "Docker Engine does not answer: ...",
 #      "fix": "systemctl restart docker; journalctl --unit=docker says why"}]
 """
@@ -42,9 +46,19 @@ _value:
 
 import json
 import re
+import ssl
 import typing as t
 
-from ansible_collections.edge.rack.plugins.plugin_utils.doctor import Finding, Found, Told, answer, findings, lines, why
+from ansible_collections.edge.rack.plugins.plugin_utils.doctor import (
+    Finding,
+    Found,
+    Told,
+    answer,
+    certificate,
+    findings,
+    lines,
+    why,
+)
 
 OLDEST_DOCKER = (20, 10)
 # What MAAS calls those that are on their way, or wait for somebody who deploys them.
@@ -52,11 +66,12 @@ COMING = ("New", "Commissioning", "Testing", "Ready", "Allocated", "Deploying", 
 ILL = ("unhealthy", "restarting", "dead")
 
 
-def doctor_device_findings(devices: t.Iterable[str], hostvars: Told) -> t.List[Finding]:
-    return [one for host in devices for one in findings(host, _judge(host, hostvars[host]))]
+def doctor_device_findings(devices: t.Iterable[str], hostvars: Told, limits: Told) -> t.List[Finding]:
+    least = float(limits["certificate_days"])
+    return [one for host in devices for one in findings(host, _judge(host, hostvars[host], least))]
 
 
-def _judge(host: str, about: Told) -> Found:
+def _judge(host: str, about: Told, least: float) -> Found:
     status = about.get("maas_status", "Deployed")
     if status != "Deployed":
         if "retired" not in about.get("maas_tags", ()):
@@ -69,6 +84,7 @@ def _judge(host: str, about: Told) -> Found:
         yield from _containers(told["programs"]["containers"])
         for name, result in told["services"].items():
             yield from _service(host, name, result)
+        yield from _manager(host, told["programs"]["certificate"], float(about["doctor_received"]), least)
 
 
 def _docker(result: Told) -> Found:
@@ -117,6 +133,14 @@ def _service(host: str, name: str, result: Told) -> Found:
     elif status != 200:
         seen = "%s: %s" % (name, error or "it answers %s" % status)
         yield "error", check, seen, "the server's own findings; where it has none: this device's names, route, firewall"
+
+
+def _manager(host: str, result: Told, now: float, least: float) -> Found:
+    """The Device Manager's certificate; a release may have no Device Manager."""
+    end = result.get("stdout", "").strip().partition("notAfter=")[2]
+    if end:
+        renew = "ansible-playbook edge.rack.configure --limit %s" % host
+        yield from certificate("its Device Manager's certificate", ssl.cert_time_to_seconds(end) - now, least, renew)
 
 
 class FilterModule:

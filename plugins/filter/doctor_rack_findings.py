@@ -32,7 +32,8 @@ author:
 EXAMPLES = r"""
 findings: "{{ doctor_rack | edge.rack.doctor_rack_findings(limits, now().timestamp()) }}"
 # => [{"severity": "warning", "host": "registry.example.com", "check": "certificate",
-#      "seen": "its certificate ends in 12 days", "fix": "ansible-playbook edge.rack.services, which renews it"}]
+#      "seen": "the certificate on port 5000 ends in 12 days",
+#      "fix": "ansible-playbook edge.rack.services, which renews it"}]
 """
 
 RETURN = r"""
@@ -46,10 +47,16 @@ import calendar
 import time
 import typing as t
 
-from ansible_collections.edge.rack.plugins.plugin_utils.doctor import Finding, Found, Told, answer, findings
+from ansible_collections.edge.rack.plugins.plugin_utils.doctor import (
+    Finding,
+    Found,
+    Told,
+    answer,
+    certificate,
+    findings,
+)
 
 HERE = "localhost"
-DAY = 86400
 
 
 def doctor_rack_findings(rack: Told, limits: Told, now: float) -> t.List[Finding]:
@@ -113,17 +120,14 @@ def _maas(result: Told, devices: t.Sized) -> Found:
 
 
 def _certificate(result: Told, least: float, now: float) -> Found:
-    server = result["item"]["server"]
-    fix = "ansible-playbook edge.rack.services, which renews it"
+    item = result["item"]
+    renew = "ansible-playbook edge.rack.%s" % item["renewed_by"]
     if result.get("failed"):
-        seen = "port %s shows no certificate: %s" % (result["item"]["port"], result.get("msg"))
-        yield "error", "certificate", seen, "ansible-playbook edge.rack.services; on %s: systemctl --failed" % server
+        seen = "port %s shows no certificate: %s" % (item["port"], result.get("msg"))
+        yield "error", "certificate", seen, "%s; on %s: systemctl --failed" % (renew, item["server"])
         return
-    days = (calendar.timegm(time.strptime(result["not_after"], "%Y%m%d%H%M%SZ")) - now) / DAY
-    if days < 0:
-        yield "error", "certificate", "its certificate ended %d days ago" % -days, fix
-    elif days < least:
-        yield "warning", "certificate", "its certificate ends in %d days" % days, fix
+    end = calendar.timegm(time.strptime(result["not_after"], "%Y%m%d%H%M%SZ"))
+    yield from certificate("the certificate on port %s" % item["port"], end - now, least, renew)
 
 
 class FilterModule:

@@ -17,6 +17,7 @@ Found = t.Iterator[t.Tuple[str, str, str, str]]
 """Severity (error or warning), check, what was seen, what mends it."""
 
 LONGEST = 400
+DAY = 86400
 
 
 def findings(host: str, found: Found) -> t.List[Finding]:
@@ -41,3 +42,12 @@ def why(result: Told) -> str:
 
 def lines(result: Told) -> t.List[str]:
     return [line for line in result.get("stdout", "").splitlines() if line.strip()]
+
+
+def certificate(which: str, seconds_left: float, least_days: float, renew: str) -> Found:
+    """What is to be said of a certificate that ends in so many seconds; nothing where that is far away."""
+    days = seconds_left / DAY
+    if days < 0:
+        yield "error", "certificate", "%s ended %d days ago" % (which, -days), "%s, which renews it" % renew
+    elif days < least_days:
+        yield "warning", "certificate", "%s ends in %d days" % (which, days), "%s, which renews it" % renew

@@ -55,6 +55,7 @@ TOLD: dict[str, Any] = {
         "timer": {"rc": 0, "stdout": "ActiveState=active\nUnitFileState=enabled"},
         "timer_file": {"rc": 0, "stdout": "[Timer]\nOnBootSec=120\nOnUnitInactiveSec=1800"},
         "commits": {"rc": 0, "stdout": '{"edge-predictor": {"state": "done", "began": "2026-11-29T00:00:00Z"}}'},
+        "certificate": {"rc": 0, "stdout": "notAfter=Dec 31 00:00:00 2027 GMT"},
         "registry": {"rc": 0, "stdout": '{"well": true, "wrong": {}}'},
         "repository": {"rc": 0, "stdout": "793d1f0943ef"},
     },
@@ -77,7 +78,16 @@ RACK: dict[str, Any] = {
     "maas": {"machines": []},
     "devices": ["nuc-001"],
     "certificates": [
-        {"item": {"server": "registry.example.com", "port": 5000}, "not_after": "20271231000000Z", "failed": False}
+        {
+            "item": {"server": "registry.example.com", "port": 5000, "renewed_by": "services"},
+            "not_after": "20271231000000Z",
+            "failed": False,
+        },
+        {
+            "item": {"server": "shelf-1.example.com", "port": 5000, "renewed_by": "configure"},
+            "not_after": "20271231000000Z",
+            "failed": False,
+        },
     ],
 }
 
@@ -109,7 +119,7 @@ def of_device(about: dict[str, Any]) -> list[dict[str, str]]:
     hosts = {"nuc-001": about, "registry.example.com": {"ansible_host": "10.0.0.11"}}
     return [
         *doctor_machine_findings(["nuc-001"], hosts, ["nuc-001"], LIMITS),
-        *doctor_device_findings(["nuc-001"], hosts),
+        *doctor_device_findings(["nuc-001"], hosts, LIMITS),
         *doctor_pull_findings(["nuc-001"], hosts),
     ]
 
@@ -145,6 +155,10 @@ def test_nothing_is_found_where_all_is_well() -> None:
          "error", "docker", "Cannot connect", "restart docker"),
         ("programs/docker", {"error": "missing"}, "error", "docker", "it is not installed", "edge.rack.configure"),
         ("programs/docker/stdout", "19.03.1", "warning", "docker", "Docker Engine is 19.03.1", "deploy it anew"),
+        ("programs/certificate/stdout", "notAfter=Dec 10 00:00:00 2026 GMT",
+         "warning", "certificate", "Device Manager's certificate ends in 9 days", "configure --limit nuc-001"),
+        ("programs/certificate/stdout", "notAfter=Nov 10 00:00:00 2026 GMT",
+         "error", "certificate", "Device Manager's certificate ended 20 days ago", "configure --limit nuc-001"),
         ("services/" + REGISTRY, {"status": 401},
          "error", "registry", "refuses the account", "docker_engine_password_renew"),
         ("services/ARA", {"status": 401}, "error", "reports", "ARA refuses", "control_node_renew_enabled=true"),
@@ -313,6 +327,8 @@ def test_a_server_has_exactly_what_is_wrong_with_it(
          "warning", "certificate", "ends in 9 days", "edge.rack.services"),
         ("certificates/0/not_after", "20261110000000Z",
          "error", "certificate", "ended 20 days ago", "edge.rack.services"),
+        ("certificates/1/not_after", "20261210000000Z",
+         "warning", "certificate", "ends in 9 days", "edge.rack.configure"),
         ("certificates/0/failed", True, "error", "certificate", "port 5000 shows no", "edge.rack.services"),
     ],
 )  # fmt: skip
