@@ -99,12 +99,16 @@ def test_what_was_not_released_is_not_served(lab: Lab, first: dict[str, Any], bo
 
 
 def test_a_locked_device_is_left_alone(lab: Lab, first: dict[str, Any]) -> None:
-    ask = manager(lab, first["devices"][1])
+    ask, name = manager(lab, first["devices"][1]), first["devices"][1]["name"]
     assert ask.json("PUT", "/lock", {"holder": "alice", "reason": "new disk"})[0] == 200
     try:
         code, said = ask.json("POST", "/containers/predictor/stop")
         assert code == 423
         assert "alice" in json.dumps(said)
+        # Of another seed, and so not done yet.
+        done = lab.playbook("playbooks/train.yml", "-e", "train_seed=5")
+        assert done.returncode != 0
+        assert f"{name} is locked and takes part in no training: alice" in " ".join(done.stdout.split())
     finally:
         assert ask("DELETE", "/lock")[0] == 204
 

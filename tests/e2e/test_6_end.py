@@ -52,6 +52,8 @@ def result(folder: Path) -> dict[str, Any]:
 def test_a_training_that_loses_a_worker_goes_on_with_the_others(lab: Lab, first: dict[str, Any]) -> None:
     """Its container is killed, with the rank in it, after the first epochs."""
     with training(lab, "-e", "train_seed=7") as (folder, end):
+        # As only the device's own Device Manager marks it.
+        assert "edge.commit.options" in lab.inside("nuc-002", "docker", "inspect", "edge-worker")
         lab.inside("nuc-002", "docker", "kill", "edge-worker")
     assert end.result().returncode == 0
     came = result(folder)

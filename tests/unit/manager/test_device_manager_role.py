@@ -44,6 +44,7 @@ def run(managed: Managed) -> str:
         "edge_release": {"name": "2026.12", "model": {"digest": managed.models["second"]}},
         "health_gate_library_dir": str(PACKAGE),
         "health_gate_program": str(program),
+        "training_worker_ssh_port": 2223,
         "release_images": {
             name: {"digest": device.images["new"].partition("@")[2]} for name in ("predictor", "worker", "manager")
         },
@@ -86,4 +87,6 @@ def test_a_device_makes_its_token_and_takes_its_release_once(managed: Managed) -
     )
     # What the service is told is all that it needs.
     environment = dict(one.split("=", 1) for one in made["Config"]["Env"])
-    assert Settings.from_environment(environment).models_dir == managed.root / "models"
+    settings = Settings.from_environment(environment)
+    assert settings.models_dir == managed.root / "models"
+    assert (settings.worker_ssh_port, settings.worker.pids) == (2223, 512)

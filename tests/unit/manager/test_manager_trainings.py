@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 from pathlib import Path
 
 import pytest
 
-from tests.unit.health_gate.device import NAME, WORKER
+from tests.unit.health_gate.device import CHECKOUT, NAME, WORKER
 from tests.unit.manager.managed import JOB, Managed, served
+from tests.unit.manager.test_manager_containers import stranger
 
-from edge_training.manager import status  # isort: skip - its folder is known by now
+from edge_training.manager import containers, status  # isort: skip - its folder is known by now
+
+# On every machine with Debian's packages; the second one is named twice.
+DATA_DIRS = ["/usr/share/misc", "/usr/share/doc", "/usr/share/misc"]
 
 
 def test_a_worker_is_made_for_one_job_and_is_gone_at_its_end(managed: Managed) -> None:
@@ -31,6 +36,71 @@ def test_a_worker_is_made_for_one_job_and_is_gone_at_its_end(managed: Managed) -
     assert managed.asked("POST", "/training", 409, job="digits-2")["job"] == JOB
     assert managed.asked("DELETE", "/training")["state"] == "none"
     assert managed.asked("DELETE", "/training")["state"] == "none"
+    assert managed.device.containers() == {}
+
+
+def test_a_worker_reads_its_tasks_data(managed: Managed) -> None:
+    managed.job()
+    managed.asked("POST", "/training", job=JOB, data_dirs=DATA_DIRS)
+    mounts = {one["Destination"]: one for one in managed.device.inspect(WORKER)["Mounts"]}
+    for folder in DATA_DIRS:
+        assert (mounts[folder]["Source"], mounts[folder]["RW"]) == (folder, False)
+    managed.asked("POST", "/training", job=JOB, data_dirs=DATA_DIRS[:1])
+    problem = managed.asked("POST", "/training", 409, job=JOB, data_dirs=["/srv/more", *DATA_DIRS])
+    assert "edge-worker runs without /srv/more." in problem["detail"]
+    for verb in ("stop", "start", "restart"):
+        managed.asked("POST", f"/containers/worker/{verb}")
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "/etc",
+        "/srv",
+        "/srv/",
+        "/srv/x/",
+        "/srv//x",
+        "/srv/../etc",
+        "/srv/x/..",
+        "/srv/.x",
+        "srv/x",
+        "/usr/shared/x",
+        "/srv/x:/etc",
+        "/srv/x\n",
+        1,
+    ],
+)
+def test_a_worker_reads_nothing_else_of_the_device(managed: Managed, folder: object) -> None:
+    managed.job()
+    problem = managed.asked("POST", "/training", 422, job=JOB, data_dirs=["/srv/x", folder])
+    assert "body.data_dirs.1: " in problem["detail"]
+    assert managed.device.containers() == {}
+
+
+@pytest.mark.parametrize(
+    "bind", ["/usr/share/doc:/usr/share/doc", "/usr/share/doc:/var/lib/edge/data:ro", "/etc:/srv:ro"]
+)
+def test_a_copied_label_of_a_job_gives_no_other_folder(managed: Managed, bind: str) -> None:
+    stranger(managed, WORKER, labels={containers.JOB: JOB}, binds=[bind], network_mode="host")
+    problem = managed.asked("POST", "/containers/worker/start", 403)
+    assert f"has more than it needs: {bind.partition(':')[0]}." in problem["detail"]
+
+
+def test_the_chain_of_trust_admits_the_same_data() -> None:
+    program = runpy.run_path(str(CHECKOUT / "roles/trust/files/edge_trust/start.py"))
+    assert program["DATA"] == containers.DATA
+
+
+def test_an_image_that_is_not_on_the_device_is_not_fetched(managed: Managed) -> None:
+    managed.job()
+    managed.release("first", worker=f"edge/worker@sha256:{'0' * 64}")
+    assert managed.asked("POST", "/training", 409, job=JOB)["title"] == "The image is not on the device"
+
+
+def test_a_locked_device_takes_part_in_no_training(managed: Managed) -> None:
+    managed.job()
+    managed.asked("PUT", "/lock", holder="alice", reason="new disk")
+    assert "alice has locked it" in managed.asked("POST", "/training", 423, job=JOB)["detail"]
     assert managed.device.containers() == {}
 
 

@@ -70,6 +70,23 @@ def test_where_a_trainer_does_not_answer_nothing_comes_after(tmp_path: Path) -> 
     assert "came after" not in done.stdout
 
 
+def test_a_device_that_lacks_its_device_manager_ends_a_training_before_it_begins(tmp_path: Path) -> None:
+    images = {name: {"tag": "1", "digest": "sha256:" + "0" * 64} for name in ("worker", "predictor", "manager")}
+    device = {
+        **LOCAL,
+        "ansible_host": "127.0.0.1",
+        "device_manager_config_dir": str(tmp_path / "none"),
+        "edge_release": {"name": "test", "images": images, "model": {"task": "digits"}},
+        "training_worker_keys_dir": str(tmp_path / "keys"),
+    }
+    done = ansible_playbook(TRAIN, stderr=subprocess.STDOUT, **inventory_of(tmp_path, nuc=device))
+    print(done.stdout)
+    assert done.returncode != 0
+    assert f"{tmp_path / 'none'}/token cannot be read on nuc" in " ".join(done.stdout.split())
+    assert "Earlier workers" not in done.stdout
+    assert not (tmp_path / "keys").exists()
+
+
 @pytest.mark.parametrize("least", [1, 2])
 def test_a_trainer_that_does_not_answer_is_left_out(tmp_path: Path, least: int) -> None:
     """Up to what the module is told; nobody trains."""

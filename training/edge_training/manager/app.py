@@ -12,11 +12,11 @@ from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response, StreamingResponse
 from fastapi.security import HTTPBearer
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from edge_training.counting import Counting
 from edge_training.manager.access import Access
-from edge_training.manager.containers import Container, present
+from edge_training.manager.containers import DATA, DATA_DIR, Container, is_data_dir, present
 from edge_training.manager.engine import engine
 from edge_training.manager.manager import Manager, Purged
 from edge_training.manager.metrics import Metrics
@@ -30,6 +30,15 @@ LOG_READERS = 4
 TITLE = "Edge Device Manager"
 Line = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Job = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+
+
+def _data_dir(path: str) -> str:
+    if not is_data_dir(path):
+        raise ValueError(f"{path!r} is no normalized path below {', '.join(DATA)} without hidden folders")
+    return path
+
+
+DataDir = Annotated[str, AfterValidator(_data_dir), Field(json_schema_extra={"pattern": DATA_DIR})]
 
 
 class Asked(BaseModel):
@@ -50,7 +59,10 @@ class Rollback(Asked):
 
 
 class Start(Asked):
+    """`data_dirs`: folders of the device that the worker reads at the same path."""
+
     job: Job
+    data_dirs: list[DataDir] = []
 
 
 class Locking(Asked):
@@ -186,7 +198,7 @@ def _changes(app: FastAPI, manager: Manager) -> None:
     @app.post("/training", dependencies=TOKEN)
     def start_training(wanted: Start, by: By) -> Training:
         """This device's worker is ready for the job, whose keys are on the device."""
-        return manager.start_training(wanted.job, by)
+        return manager.start_training(wanted.job, by, wanted.data_dirs)
 
     @app.delete("/training", dependencies=TOKEN)
     def stop_training(by: By) -> Training:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from edge_commit.engine import Engine
@@ -18,6 +20,11 @@ JOB = "edge.job"
 RIGHTS = ("Privileged", "CapAdd", "Devices", "DeviceRequests", "DeviceCgroupRules", "VolumesFrom")
 SHARED = ("NetworkMode", "PidMode", "IpcMode", "UTSMode", "UsernsMode")
 FOLDERS = ("data", "models", "checkpoints", "state")
+# Where a task's data may lie. The chain of trust admits the same ones (roles/trust/files/edge_trust/start.py).
+DATA = ("/usr/share/", "/srv/", "/mnt/", "/media/")
+# No `..`, and no colon, which would end the path for the engine.
+FOLDER = r"[^./:\x00-\x1f\x7f][^/:\x00-\x1f\x7f]*"
+DATA_DIR = rf"^({'|'.join(DATA)}){FOLDER}(/{FOLDER})*$"
 
 
 class Container(BaseModel):
@@ -63,8 +70,8 @@ def predictor(settings: Settings, image: str, model: str, patient: bool = True) 
     )
 
 
-def worker(settings: Settings, image: str, job: str) -> Wanted:
-    """The worker of this job. Its keys are there already."""
+def worker(settings: Settings, image: str, job: str, data_dirs: Iterable[str] = ()) -> Wanted:
+    """The worker of this job, which reads these folders of the device, too. They and its keys are there already."""
     return Wanted(
         name=NAMES["worker"],
         image=image,
@@ -78,6 +85,7 @@ def worker(settings: Settings, image: str, job: str) -> Wanted:
             "volumes": [
                 f"{settings.keys_dir / job}:/run/edge-job:ro",
                 *(f"{settings.root / folder}:/var/lib/edge/{folder}" for folder in FOLDERS),
+                *(f"{folder}:{folder}:ro" for folder in sorted(set(data_dirs))),
             ],
             "tmpfs": ["/tmp", "/run"],  # noqa: S108
             "init": True,
@@ -86,6 +94,21 @@ def worker(settings: Settings, image: str, job: str) -> Wanted:
         },
         health_deadline_seconds=settings.ready_seconds,
     )
+
+
+def is_data_dir(path: str) -> bool:
+    """Whether a worker may be given it to read."""
+    return re.fullmatch(DATA_DIR, path) is not None
+
+
+def data_dirs(worker: dict[str, Any]) -> set[str]:
+    """Those that this worker reads, as `docker inspect` shows it."""
+    return {str(one["Source"]) for one in worker.get("Mounts") or [] if _is_data(one)}
+
+
+def _is_data(mount: dict[str, Any]) -> bool:
+    same = mount.get("Source") == mount.get("Destination")
+    return mount.get("Type") == "bind" and mount.get("RW") is False and same and is_data_dir(str(mount["Source"]))
 
 
 def _confined(settings: Settings, limits: Limits, start_period_seconds: float) -> dict[str, Any]:
@@ -168,8 +191,9 @@ def refuse_foreign(settings: Settings, engine: Engine, release: Release, kind: K
     more = [name for name in RIGHTS if host.get(name)]
     more += [name for name in SHARED if _is_shared(host.get(name)) and host[name] != ours.options.get("network_mode")]
     more += ["CapDrop"] if host.get("CapDrop") != ours.options["cap_drop"] else []
-    mounts = {str(one.get("Source")) for one in found.get("Mounts") or [] if one.get("Type") != "tmpfs"}
-    more += sorted(mounts - {bind.split(":")[0] for bind in ours.options["volumes"]})
+    mounts = [one for one in found.get("Mounts") or [] if one.get("Type") != "tmpfs"]
+    sources = {str(one.get("Source")) for one in mounts if kind != "worker" or not _is_data(one)}
+    more += sorted(sources - {bind.split(":")[0] for bind in ours.options["volumes"]})
     if more:
         detail = f"{NAMES[kind]} has more than it needs: {', '.join(more)}. Remove it."
         raise ProblemError(403, "The container is not made as it should be", detail)

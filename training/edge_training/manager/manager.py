@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ class Manager:
                 raise ProblemError(409, "There is no model before this one", detail)
             return self._serve(released, previous, force)
 
-    def start_training(self, job: str, by: str) -> Training:
+    def start_training(self, job: str, by: str, data_dirs: Iterable[str] = ()) -> Training:
         """This device's worker runs and is ready; the launcher's mpirun begins the ranks."""
         released = self._release()
         with self._changing(("worker",), f"start the training {job}", by), engine() as one:
@@ -108,14 +108,21 @@ class Manager:
                 if running != job or one.digest(found) != released.images.get("worker"):
                     detail = f"{NAMES['worker']} runs for the job {running}. Stop that training first."
                     raise ProblemError(409, "The device takes part in a training", detail, job=running)
+                if lacking := set(data_dirs) - containers.data_dirs(found):
+                    detail = f"{NAMES['worker']} runs without {', '.join(sorted(lacking))}. Stop that training first."
+                    raise ProblemError(409, "The job's worker reads other folders", detail, job=running)
             else:
-                wanted = containers.worker(self.settings, containers.image(one, released, "worker"), job)
+                image = containers.image(one, released, "worker")
+                wanted = containers.worker(self.settings, image, job, data_dirs)
                 if not (self.settings.keys_dir / job / "authorized_keys").is_file():
                     detail = f"{self.settings.keys_dir / job} holds no keys of the job. Make them there first."
                     raise ProblemError(409, "The job has no keys on this device", detail)
                 if found:
                     one.remove(found["Id"])
                 _begin(one, wanted)
+                shown = status.of_training(one, self.settings.root)
+                # It was seen to be; the engine makes its own first check when an interval is over.
+                return shown.model_copy(update={"state": "ready"}) if shown.state == "starting" else shown
             return status.of_training(one, self.settings.root)
 
     def stop_training(self, by: str) -> Training:

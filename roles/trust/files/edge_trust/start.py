@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-# What the roles predictor, training_worker and device_manager give to a container of each image.
+# What the roles predictor, training_worker and device_manager give to a container of each image; so does the Device
+# Manager.
 DESTINATIONS = {
     "predictor": {"/models", "/serving"},
     "worker": {
@@ -27,7 +28,7 @@ DESTINATIONS = {
         "/run/edge-jobs",
     },
 }
-# A task's data (train_data_dirs), which is only read.
+# A task's data (train_data_dirs), which is only read. The Device Manager has the same list.
 DATA = ("/usr/share/", "/srv/", "/mnt/", "/media/")
 VARIABLES = {
     "predictor": {"EDGE_PREDICTOR_RIGHT_SHARE"},
@@ -45,6 +46,8 @@ VARIABLES = {
         "EDGE_ROOT",
         "EDGE_WORKER_CPUS",
         "EDGE_WORKER_MEMORY",
+        "EDGE_WORKER_PIDS",
+        "EDGE_WORKER_SSH_PORT",
     },
 }
 HEALTHCHECK = ["CMD", "ready"]
