@@ -200,6 +200,30 @@ def test_where_the_launcher_is_lost_a_survivor_starts_it_again(
     assert done.returncode == 0
 
 
+def test_where_a_training_fails_every_device_removes_its_worker(tmp_path: Path) -> None:
+    """A failing command stands in the module's place, a file for each device in that of what removes workers."""
+    trainers = {f"nuc-{name}": {**LOCAL, "ansible_host": f"127.0.0.{number}"} for number, name in enumerate("abc", 2)}
+    given = inventory_of(tmp_path, **trainers)
+    answering, second = yaml.safe_load(ATTEMPT.read_text())
+    job = job_of(second)
+    del job["edge.rack.horovod_job"]
+    job["ansible.builtin.command"] = "false"
+    (block,) = (task for task in second["tasks"] if task["name"] == "Training is done")
+    block["block"] = block["block"][-2:]
+    look, remove, *_ = block["always"]
+    removed = {"dest": f"{tmp_path}/removed-{{{{ inventory_hostname }}}}", "content": ""}
+    block["always"] = [look, {"ansible.builtin.copy": removed, "when": remove["when"]}]
+    known = {"train_job": "test", "train_record": {"stat": {"exists": False}}}
+    second = {**second, "become": False, "tasks": [block], "vars": {**second["vars"], **known}}
+    after = {"hosts": "localhost", "gather_facts": False, "tasks": [{"ansible.builtin.debug": {"msg": "came after"}}]}
+    (tmp_path / "site.yml").write_text(json.dumps([answering, second, after]))
+    done = ansible_playbook(tmp_path / "site.yml", stderr=subprocess.STDOUT, **given)
+    print(done.stdout)
+    assert done.returncode != 0
+    assert sorted(path.name for path in tmp_path.glob("removed-*")) == [f"removed-{name}" for name in trainers]
+    assert "came after" not in done.stdout
+
+
 def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path) -> None:
     """The first play and the second one's variables are the playbook's own, once for each task; nobody trains."""
     given = inventory_of(tmp_path, nuc={**LOCAL, "ansible_host": "127.0.0.1"})
