@@ -142,10 +142,15 @@ options:
     default: refuse
   unreachable:
     description:
-      - Names of workers that are known not to answer. They are unfit.
+      - Names of workers that are known not to answer, or not to be able to take part. They are unfit.
     type: list
     elements: str
     default: []
+  reasons:
+    description:
+      - Of O(unreachable), why; of one that is not here, that it does not answer.
+    type: dict
+    default: {}
   memory_mib:
     description: Memory that a worker must have available for each of its ranks, in MiB.
     type: int
@@ -538,7 +543,8 @@ class Job(object):
             )
         common, unfit = probe_findings(self.params, self.workers, answer["launcher"], answer["workers"])
         for name in self.params["unreachable"]:
-            unfit[name] = ["%s: does not answer; check its power and its network" % name]
+            why = self.params["reasons"].get(name, "does not answer; check its power and its network")
+            unfit[name] = ["%s: %s" % (name, why)]
         self.leave_out(common, unfit)
         self.measure_links()
         if is_path(self.params["task"]):
@@ -778,6 +784,7 @@ def main():
             "state_dir": {"type": "path", "default": "/var/lib/edge/state"},
             "unfit": {"type": "str", "choices": ["refuse", "leave_out"], "default": "refuse"},
             "unreachable": {"type": "list", "elements": "str", "default": []},
+            "reasons": {"type": "dict", "default": {}},
             "memory_mib": {"type": "int", "default": 320},
             "disk_mib": {"type": "int", "default": 256},
             "link_seconds": {"type": "float", "default": 0.5},

@@ -34,7 +34,7 @@ def job_of(training: dict[str, Any]) -> dict[str, Any]:
 
 def asked_of_the_module(training: dict[str, Any]) -> dict[str, Any]:
     options = job_of(training)["edge.rack.horovod_job"]
-    return {name: options[name] for name in ("workers", "unreachable", "unfit")}
+    return {name: options[name] for name in ("workers", "unreachable", "reasons", "unfit")}
 
 
 def inventory_of(folder: Path, **trainers: Any) -> dict[str, str]:
@@ -102,7 +102,7 @@ def test_a_trainer_that_does_not_answer_is_left_out(tmp_path: Path, least: int) 
     print(done.stdout)
     if least == 2:
         assert done.returncode != 0
-        assert "nuc-a do not answer; left are 1 of 2 trainers, fewer than train_min_workers (2)" in done.stdout
+        assert "nuc-a do not answer, or are unfit; left are 1 of 2 trainers, fewer than train_min_workers (2)" in done.stdout
         assert not (tmp_path / "told").exists()
         return
     assert done.returncode == 0
@@ -110,8 +110,29 @@ def test_a_trainer_that_does_not_answer_is_left_out(tmp_path: Path, least: int) 
         "launcher": "nuc-b",
         "workers": [{"name": "nuc-a", "address": "127.0.0.2"}, {"name": "nuc-b", "address": "127.0.0.1"}],
         "unreachable": ["nuc-a"],
+        "reasons": {},
         "unfit": "leave_out",
     }
+
+
+def test_one_whose_device_manager_cannot_start_a_worker_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    images = {name: {"tag": "1", "digest": "sha256:" + "0" * 64} for name in ("worker", "predictor", "manager")}
+    release = {"name": "test", "images": images, "model": {"task": "digits"}}
+    device = {**LOCAL, "ansible_host": "127.0.0.1", "edge_release": release}
+    without = {**device, "device_manager_config_dir": str(tmp_path / "none")}
+    fit = {**device, "training_worker_manager_enabled": False}
+    given = inventory_of(tmp_path, **{"nuc-a": without, "nuc-b": fit})
+    answering, second = yaml.safe_load(ATTEMPT.read_text())
+    told = {"launcher": "{{ training_worker_launcher }}", **asked_of_the_module(second)}
+    second = {**second, "become": False, "vars": {**second["vars"], "told": told}}
+    second["tasks"] = [{"ansible.builtin.copy": {"content": "{{ told | to_json }}", "dest": str(tmp_path / "told")}}]
+    (tmp_path / "site.yml").write_text(json.dumps([answering, second]))
+    done = ansible_playbook(tmp_path / "site.yml", "-e", "train_unfit=leave_out", stderr=subprocess.STDOUT, **given)
+    print(done.stdout)
+    assert done.returncode == 0
+    found = json.loads((tmp_path / "told").read_text())
+    assert (found["launcher"], found["unreachable"]) == ("nuc-b", ["nuc-a"])
+    assert f"{tmp_path / 'none'}/token cannot be read on nuc-a" in found["reasons"]["nuc-a"]
 
 
 STAND_IN = """
@@ -194,6 +215,7 @@ def test_where_the_launcher_is_lost_a_survivor_starts_it_again(
             *([{"name": "nuc-c", "address": "127.0.0.3"}] if lost else []),
         ],
         "unreachable": ["nuc-a", "nuc-c"] if lost else ["nuc-a"],
+        "reasons": {},
         "unfit": "leave_out",
     }
     assert "came after" in done.stdout
