@@ -102,7 +102,7 @@ def test_a_trainer_that_does_not_answer_is_left_out(tmp_path: Path, least: int) 
     print(done.stdout)
     if least == 2:
         assert done.returncode != 0
-        assert "nuc-a do not answer, or are unfit; left are 1 of 2 trainers, fewer than train_min_workers (2)" in done.stdout
+        assert "nuc-a do not answer, or are unfit; left are 1 of 2 trainers, fewer than" in done.stdout
         assert not (tmp_path / "told").exists()
         return
     assert done.returncode == 0
