@@ -543,8 +543,8 @@ class Job(object):
             )
         common, unfit = probe_findings(self.params, self.workers, answer["launcher"], answer["workers"])
         for name in self.params["unreachable"]:
-            why = self.params["reasons"].get(name, "does not answer; check its power and its network")
-            unfit[name] = ["%s: %s" % (name, why)]
+            silent = "%s: does not answer; check its power and its network" % name
+            unfit[name] = [self.params["reasons"].get(name, silent)]
         self.leave_out(common, unfit)
         self.measure_links()
         if is_path(self.params["task"]):

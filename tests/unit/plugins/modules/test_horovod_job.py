@@ -489,7 +489,7 @@ def test_an_image_of_before_links_were_measured_trains_without_unless_they_must_
             "nuc-01: starts the job, so it cannot leave itself out; mend it, or run without it",
         ),
         (0, {"unreachable": ["nuc-03"]}, "nuc-03: does not answer"),
-        (0, {"unreachable": ["nuc-03"], "reasons": {"nuc-03": "it is locked"}}, "nuc-03: it is locked"),
+        (0, {"unreachable": ["nuc-03"], "reasons": {"nuc-03": "nuc-03 is locked"}}, "- nuc-03 is locked"),
     ],
 )
 def test_who_may_not_be_left_out_ends_it(unfit: int, changes: dict[str, Any], message: str) -> None:
