@@ -582,7 +582,7 @@ def test_a_workers_data_may_be_read_and_no_more(device: Device) -> None:
 def test_a_device_manager_started_as_its_role_does_is_trusted(device: Device) -> None:
     device.write(SITE, device.release().replace("    worker:", "    manager:"))
     device.commit()
-    env = ["EDGE_DEVICE_ADDRESS=192.0.2.11", "EDGE_ROOT=/var/lib/edge", "EDGE_WORKER_PIDS=512"]
+    env = ["EDGE_DEVICE_ADDRESS=192.0.2.11", "EDGE_ROOT=/var/lib/edge", "EDGE_WORKER_MEMORY=1g", "EDGE_WORKER_PIDS=512"]
     folders = ["/var/run/docker.sock", "/etc/edge-manager", "/var/lib/edge", "/run/edge-jobs"]
     started(device, "manager", env, folders)
     code, links = device.found()
