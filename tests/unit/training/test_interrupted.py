@@ -23,7 +23,8 @@ from edge_training import checkpoint, stop, train
 
 from tests.unit.playbook_runs import CHECKOUT, PROGRAM, playbook_environment
 
-JOB = "unit-test-interrupted"
+# Its processes are found by its name, and tests of another process may run beside.
+JOB = f"unit-test-interrupted-{os.getpid()}"
 PATIENCE_SECONDS = 120
 
 ENGINE = """
