@@ -33,7 +33,8 @@ def test_a_training_that_a_button_begins_is_drawn_as_it_goes(lab: Lab, first: di
     with urllib.request.urlopen(f"{URL}/healthz", timeout=10, context=context) as answer:
         assert json.load(answer) == {"status": "ready"}
     page = browser.new_context(ignore_https_errors=True, viewport={"width": 1366, "height": 900}).new_page()
-    page.on("pageerror", lambda error: pytest.fail(str(error)))
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
     expect.set_options(timeout=MINUTES * 60_000)
     page.goto(URL)
     page.get_by_label("Name").fill("operator")
@@ -59,6 +60,7 @@ def test_a_training_that_a_button_begins_is_drawn_as_it_goes(lab: Lab, first: di
     expect(page.locator("#training")).to_contain_text("3 of 3")
     assert 0.8 < float(page.locator("#training dd", has_text="%").inner_text().split()[0]) / 100 <= 1
     page.screenshot(path=LOGS / "lab-trained.png")
+    assert errors == []
     link = page.get_by_role("link", name="Report").get_attribute("href")
     assert link is not None
     address, _, label = link.partition("?label=")

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.chromium import LOGS, launched
 from tests.unit.dashboard.served import PASSWORDS, Dashboard, row, until
@@ -21,10 +22,47 @@ from tests.unit.dashboard.served import PASSWORDS, Dashboard, row, until
 CUT = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
 
 
+Opened = Callable[..., Page]
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with launched() as browser:
         yield browser
+
+
+@pytest.fixture
+def loaded(browser: Browser, own: Dashboard) -> Iterator[Opened]:
+    """Loads the page. What pages complain of until they are closed fails the test: a callback cannot, it would end the
+    connection to the browser."""
+    errors: list[str] = []
+
+    def one(**context: Any) -> Page:
+        page = browser.new_context(ignore_https_errors=True, **context).new_page()
+        page.set_default_timeout(60_000)
+        expect.set_options(timeout=60_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(own.url)
+        return page
+
+    yield one
+    for context in browser.contexts:
+        context.close()
+    assert errors == []
+
+
+@pytest.fixture
+def opened(loaded: Opened) -> Opened:
+    """The page, signed in and live."""
+
+    def one(name: str = "olga", **context: Any) -> Page:
+        page = loaded(**context)
+        sign_in(page, name)
+        # As long as nobody loads the page anew, it is there.
+        page.evaluate("window.theSame = true")
+        return page
+
+    return one
 
 
 @pytest.fixture
@@ -36,28 +74,39 @@ def hundred(own: Dashboard) -> Dashboard:
     return own
 
 
-def opened(browser: Browser, dashboard: Dashboard, name: str = "olga", **context: object) -> Page:
-    """The page, signed in and live. It fails a test by what it complains of."""
-    page = browser.new_context(ignore_https_errors=True, **context).new_page()  # type: ignore[arg-type]
-    page.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)
-    page.goto(dashboard.url)
-    sign_in(page, name)
-    # As long as nobody loads the page anew, it is there.
-    page.evaluate("window.theSame = true")
-    return page
-
-
 def sign_in(page: Page, name: str) -> None:
     page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(PASSWORDS[name])
     page.get_by_role("button", name="Sign in").click()
     expect(page.locator("#live")).to_have_text("Live")
-    page.on("pageerror", lambda error: pytest.fail(str(error)))
 
 
-def test_a_tile_follows_its_device_and_catches_up_after_a_lost_connection(browser: Browser, hundred: Dashboard) -> None:
-    page = opened(browser, hundred, viewport={"width": 1366, "height": 768})
+class Cut:
+    """Questions that get no answer until they are mended."""
+
+    def __init__(self, page: Page, *urls: str) -> None:
+        self._page, self._asked = page, dict.fromkeys(urls, 0)
+        for url in urls:
+            page.route(url, partial(self._abort, url))
+
+    def _abort(self, url: str, route: Route) -> None:
+        self._asked[url] += 1
+        route.abort()
+
+    def until_asked_twice(self) -> None:
+        def twice() -> bool:
+            self._page.wait_for_timeout(20)  # routes are called only while the browser is waited for
+            return min(self._asked.values()) >= 2
+
+        until(twice, "questions asked again")
+
+    def mend(self) -> None:
+        for url in self._asked:
+            self._page.unroute(url)
+
+
+def test_a_tile_follows_its_device_and_catches_up_after_a_lost_connection(opened: Opened, hundred: Dashboard) -> None:
+    page = opened(viewport={"width": 1366, "height": 768})
     tiles = page.locator(".tile")
     expect(tiles).to_have_count(100)
     expect(page.locator(".shelf")).to_have_count(10)
@@ -92,9 +141,9 @@ def test_a_tile_follows_its_device_and_catches_up_after_a_lost_connection(browse
 
 
 def test_a_button_asks_first_and_then_a_job_runs_before_everybodys_eyes(
-    browser: Browser, hundred: Dashboard, tmp_path: Path
+    opened: Opened, hundred: Dashboard, tmp_path: Path
 ) -> None:
-    page, other = opened(browser, hundred), opened(browser, hundred, "viktor")
+    page, other = opened(), opened("viktor")
     expect(other.get_by_role("button", name="Release…")).to_have_count(0)
 
     # By the keyboard alone.
@@ -135,6 +184,33 @@ def test_a_button_asks_first_and_then_a_job_runs_before_everybodys_eyes(
     until(lambda: [line["event"] for line in hundred.audit()][3:] == ["cancel", "end"], "its lines in the audit")
 
 
+def test_what_is_asked_for_while_the_connection_breaks_comes_later(opened: Opened, hundred: Dashboard) -> None:
+    olga = hundred.signed_in()
+    ended = olga.ended(olga.job(action="doctor")["id"])
+    page = opened()
+    cut = Cut(page, f"**/api/jobs/{ended['id']}/output*", "**/api/training")
+    page.locator(f"[data-job='{ended['id']}']").click()
+    hosts = ["nuc-001", "nuc-002"]
+    hundred.report({"event": "start", "job": "digits-1", "task": "digits", "ranks": 2, "hosts": hosts})
+    cut.until_asked_twice()
+    expect(page.locator("#output")).to_be_empty()
+    cut.mend()
+    expect(page.locator("#output")).to_have_text(re.compile(r"PLAY RECAP[\s\S]*failed=0"))
+    assert page.locator("#output").inner_text().count("PLAY RECAP") == 1
+    expect(page.locator("#training")).to_contain_text("runs")
+
+    # A button that could not be asked for says so, and is there again.
+    job = olga.job(action="release", name="2026.12")
+    page.context.set_offline(True)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name=f"Cancel job {job['id']}").click()
+    expect(page.locator("#note")).to_have_text("The dashboard does not answer.")
+    page.context.set_offline(False)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name=f"Cancel job {job['id']}").click()
+    expect(page.locator(f"[data-job='{job['id']}'] .state")).to_have_text("cancelled")
+
+
 # Device or "", button, what is filled in -> action and parameters of the job.
 BUTTONS: list[tuple[str, str, dict[str, str], str, dict[str, Any]]] = [
     ("", "Status", {}, "status", {}),
@@ -153,13 +229,13 @@ BUTTONS: list[tuple[str, str, dict[str, str], str, dict[str, Any]]] = [
 
 @pytest.mark.long
 def test_each_button_asks_first_has_its_playbook_run_and_leaves_its_lines_in_the_audit(
-    browser: Browser, own: Dashboard
+    opened: Opened, own: Dashboard
 ) -> None:
     own.rows([row("nuc-001")])
     own.rows([row("nuc-001")], "rows_after.json")
     own.environment["EDGE_DASHBOARD_REPORTS_URL"] = "https://control.example.com:8444"
     own.begin()
-    page = opened(browser, own)
+    page = opened()
     tile = page.locator("[data-device=nuc-001]")
     tile.click()
     of_the_device = page.locator("#device-actions button").all_text_contents()
@@ -195,7 +271,7 @@ def test_each_button_asks_first_has_its_playbook_run_and_leaves_its_lines_in_the
         assert begin["time"] <= end["time"]
 
 
-def test_a_tile_has_its_power_and_a_button_switches_it(browser: Browser, own: Dashboard) -> None:
+def test_a_tile_has_its_power_and_a_button_switches_it(opened: Opened, own: Dashboard) -> None:
     states = ("on", "off", "unknown", "error", "")
     rows = [row(f"nuc-{number:03}", power=power) for number, power in enumerate(states, 1)]
     own.rows(rows)
@@ -204,7 +280,7 @@ def test_a_tile_has_its_power_and_a_button_switches_it(browser: Browser, own: Da
     own.begin()
     olga = own.signed_in()
     until(lambda: olga.asked("GET", "/api/rack")["watch"]["asked"], "the status")
-    page = opened(browser, own, viewport={"width": 390, "height": 844})
+    page = opened(viewport={"width": 390, "height": 844})
     shown = page.locator(".tile").evaluate_all("all => all.map(one => one.querySelector('.power')?.textContent ?? '')")
     assert shown == ["on", "off", "?", "!", ""]
     expect(page.locator("[data-device=nuc-003]")).to_have_accessible_name(
@@ -230,9 +306,9 @@ def test_a_tile_has_its_power_and_a_button_switches_it(browser: Browser, own: Da
     expect(page.get_by_role("link", name="Report")).to_have_attribute("href", found)
 
 
-def test_a_release_is_drawn_from_wave_to_wave(browser: Browser, own: Dashboard) -> None:
+def test_a_release_is_drawn_from_wave_to_wave(opened: Opened, own: Dashboard) -> None:
     own.begin()
-    page = opened(browser, own, "viktor")
+    page = opened("viktor")
     card = page.get_by_role("region", name="Release")
     expect(card).to_have_count(0)
     about = {"release": "2026.12", "before": "2026.11", "waves": [["nuc-001"], ["nuc-002", "nuc-003"]]}
@@ -257,8 +333,8 @@ def test_a_release_is_drawn_from_wave_to_wave(browser: Browser, own: Dashboard) 
     expect(card).to_contain_text("2026.12 stopped")
 
 
-def test_a_training_is_drawn_as_it_goes_and_on_a_phone_nothing_sticks_out(browser: Browser, hundred: Dashboard) -> None:
-    page = opened(browser, hundred, "viktor", viewport={"width": 390, "height": 844}, color_scheme="dark")
+def test_a_training_is_drawn_as_it_goes_and_on_a_phone_nothing_sticks_out(opened: Opened, hundred: Dashboard) -> None:
+    page = opened("viktor", viewport={"width": 390, "height": 844}, color_scheme="dark")
     expect(page.locator("#training")).to_contain_text("No training has reported yet.")
     job = "2026.11-digits-1"
     ring = (("nuc-001", "nuc-002", 800_000_000), ("nuc-002", "nuc-001", 400_000_000))
@@ -304,8 +380,8 @@ def test_a_training_is_drawn_as_it_goes_and_on_a_phone_nothing_sticks_out(browse
 
 
 @pytest.mark.parametrize("count", [2, 8, 100])
-def test_the_ring_is_drawn_with_what_its_links_carry(browser: Browser, hundred: Dashboard, count: int) -> None:
-    page = opened(browser, hundred, "viktor", viewport={"width": 390, "height": 844})
+def test_the_ring_is_drawn_with_what_its_links_carry(opened: Opened, hundred: Dashboard, count: int) -> None:
+    page = opened("viktor", viewport={"width": 390, "height": 844})
     names = [f"nuc-{number:03}" for number in range(1, count + 1)]
     links = [
         {"from": one, "to": other, "bits_per_second": 94_000_000 if one == "nuc-002" else 941_000_000}
@@ -341,7 +417,7 @@ def faults_for_readers(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1366), ("dark", 390)])
-def test_who_sees_little_or_nothing_can_use_it(browser: Browser, own: Dashboard, scheme: str, width: int) -> None:
+def test_who_sees_little_or_nothing_can_use_it(loaded: Opened, own: Dashboard, scheme: str, width: int) -> None:
     states: list[dict[str, Any]] = [
         *(
             {"outcome": outcome, "power": "on"}
@@ -370,13 +446,7 @@ def test_who_sees_little_or_nothing_can_use_it(browser: Browser, own: Dashboard,
     own.release({**about, "state": "running", "devices": verdicts})
     olga.ended(olga.job(action="doctor")["id"])
 
-    context = browser.new_context(
-        ignore_https_errors=True,
-        viewport={"width": width, "height": 844},
-        color_scheme="dark" if scheme == "dark" else "light",
-    )
-    page = context.new_page()
-    page.goto(own.url)
+    page = loaded(viewport={"width": width, "height": 844}, color_scheme=scheme)
     expect(page.get_by_label("Name")).to_be_focused()
     assert faults_for_readers(page) == []
     sign_in(page, "olga")

@@ -1,7 +1,7 @@
 // Buttons: each asks first, and then has a playbook run.
 
-import { ask, Refused } from "./api.js";
-import { element } from "./draw.js";
+import { ask, inWords } from "./api.js";
+import { element, note } from "./draw.js";
 import { choose, setJob } from "./jobs.js";
 
 const NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}";
@@ -83,7 +83,7 @@ function confirm(name, given, device) {
       document.getElementById("device").close();
       dialog.close();
     } catch (error) {
-      document.getElementById("ask-refused").textContent = error instanceof Refused ? error.message : "The dashboard does not answer.";
+      document.getElementById("ask-refused").textContent = inWords(error);
     } finally {
       yes.disabled = false;
     }
@@ -104,10 +104,4 @@ async function begin(wanted) {
   setJob(job);
   note(status === 201 ? `Job ${job.id} has begun.` : `${job.who} had that run already: this is job ${job.id}.`);
   choose(job.id);
-}
-
-function note(text) {
-  const place = document.getElementById("note");
-  place.textContent = text;
-  place.hidden = !text;
 }

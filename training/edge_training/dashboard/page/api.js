@@ -1,5 +1,7 @@
 // The dashboard's JSON. What it refuses is an Error with the problem's own words.
 
+export const AGAIN_MILLISECONDS = 1000;
+
 let csrf = "";
 
 export class Refused extends Error {
@@ -9,6 +11,8 @@ export class Refused extends Error {
     this.title = problem.title || "";
   }
 }
+
+export const inWords = (error) => (error instanceof Refused ? error.message : "The dashboard does not answer.");
 
 export async function ask(method, path, body) {
   const headers = { Accept: "application/json" };
@@ -24,6 +28,19 @@ export async function ask(method, path, body) {
   }
   if (!answer.ok) throw new Refused(answer.status, content);
   return { status: answer.status, content };
+}
+
+// What the page is wrong without: asked again while there is no answer, as long as it is wanted; null when no more.
+export async function insist(path, wanted) {
+  while (wanted()) {
+    try {
+      return (await ask("GET", path)).content;
+    } catch (error) {
+      if (error instanceof Refused && error.status < 500) throw error;
+    }
+    await new Promise((over) => setTimeout(over, AGAIN_MILLISECONDS));
+  }
+  return null;
 }
 
 export async function signIn(name, password) {

@@ -1,7 +1,7 @@
 // The page: reads the rack once, then hears what changes. After a lost connection it goes on where it was.
 
 import { deviceActions, drawActions } from "./actions.js";
-import { ask, signedIn, signIn } from "./api.js";
+import { AGAIN_MILLISECONDS, ask, insist, inWords, signedIn, signIn } from "./api.js";
 import { clock, element } from "./draw.js";
 import { said, setJob, setJobs } from "./jobs.js";
 import { device, dropDevice, facts, setDevice, setDevices, whenOpened } from "./rack.js";
@@ -9,12 +9,12 @@ import { setRelease } from "./release.js";
 import { heard, setTraining } from "./training.js";
 
 const SILENCE_SECONDS = 40; // the dashboard speaks every 15
-const AGAIN_MILLISECONDS = 1000;
 
 let source = null;
 let last = 0;
 let spoke = 0;
 let operator = false;
+let trainings = 0; // how often the page asked for the training it had not heard of
 
 const place = (id) => document.getElementById(id);
 
@@ -60,15 +60,21 @@ function later(what) {
 const HEARD = {
   device: setDevice,
   gone: (told) => dropDevice(told.device),
-  training: async (told) => {
-    if (!heard(told)) setTraining((await ask("GET", "/api/training")).content);
-  },
+  training: heardOfTraining,
   release: setRelease,
   job: setJob,
   output: said,
   watch: watched,
   here: () => {},
 };
+
+async function heardOfTraining(told) {
+  if (heard(told)) return;
+  const mine = ++trainings;
+  // Refused: the session is over, which the stream of events hears, too.
+  const training = await insist("/api/training", () => mine === trainings).catch(() => null);
+  if (training && mine === trainings) setTraining(training);
+}
 
 function listen() {
   source?.close();
@@ -128,7 +134,7 @@ place("sign-in").addEventListener("submit", async (event) => {
   try {
     await signIn(place("name").value, place("password").value);
   } catch (error) {
-    place("refused").textContent = error.status ? error.message : "The dashboard does not answer.";
+    place("refused").textContent = inWords(error);
     return;
   }
   place("password").value = "";

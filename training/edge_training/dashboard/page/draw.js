@@ -30,3 +30,10 @@ export function clock(time) {
   const today = new Date().toDateString() === then.toDateString();
   return today ? then.toLocaleTimeString() : then.toLocaleString();
 }
+
+// What became of a button.
+export function note(text) {
+  const place = document.getElementById("note");
+  place.textContent = text;
+  place.hidden = !text;
+}

@@ -1,7 +1,7 @@
 // Jobs, newest first, and what one of them says.
 
-import { ask } from "./api.js";
-import { clock, element, icon } from "./draw.js";
+import { ask, insist, inWords } from "./api.js";
+import { clock, element, icon, note } from "./draw.js";
 
 const ICONS = { running: "running", succeeded: "ok", failed: "failed", cancelled: "cancelled", lost: "silent", warnings: "silent" };
 const KEPT = 50;
@@ -12,6 +12,7 @@ let chosen = null;
 let shown = 0; // bytes of the chosen one
 let pieces = []; // told while its earlier output was on its way
 let loading = false;
+let readings = 0; // the latest one is right; an earlier one may still be on its way
 let maySee = { cancel: false };
 
 export function setJobs(list, operator) {
@@ -27,6 +28,8 @@ export function setJob(job) {
 }
 
 export async function choose(number) {
+  const mine = ++readings;
+  const wanted = () => mine === readings;
   chosen = number;
   shown = 0;
   pieces = [];
@@ -35,11 +38,16 @@ export async function choose(number) {
   output.textContent = "";
   document.getElementById("shown").hidden = false;
   draw();
-  for (;;) {
-    const { content } = await ask("GET", `/api/jobs/${number}/output?after=${shown}`);
-    if (chosen !== number) return;
-    if (!content.text) break;
-    append(content);
+  try {
+    for (;;) {
+      const content = await insist(`/api/jobs/${number}/output?after=${shown}`, wanted);
+      if (!wanted()) return;
+      if (!content.text) break;
+      append(content);
+    }
+  } catch (refused) {
+    if (!wanted()) return;
+    output.textContent = inWords(refused);
   }
   loading = false;
   for (const piece of pieces.splice(0)) append(piece);
@@ -83,7 +91,7 @@ function line(job) {
     element("span", { class: "state" }, job.state),
     element("span", { class: "quiet by" }, `${job.who}, ${clock(job.began)}${job.reason ? ` – ${job.reason}` : ""}`),
   );
-  const cancel = () => window.confirm(`Cancel job ${job.id}, ${words(job)}? It ends at once, without cleaning up.`) && ask("POST", `/api/jobs/${job.id}/cancel`);
+  const cancel = () => window.confirm(`Cancel job ${job.id}, ${words(job)}? It ends at once, without cleaning up.`) && ask("POST", `/api/jobs/${job.id}/cancel`).catch((error) => note(inWords(error)));
   return element("li", {}, button, job.state === "running" && maySee.cancel ? element("button", { class: "plain", type: "button", "aria-label": `Cancel job ${job.id}`, onclick: cancel }, "Cancel") : "");
 }
 
