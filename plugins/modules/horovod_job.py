@@ -60,7 +60,7 @@ options:
         type: str
         required: true
       slots:
-        description: How many ranks run on it.
+        description: How many ranks run on it. What PyTorch takes, 150 MiB and seconds of the start, they have once.
         type: int
         default: 1
   subnet:
@@ -152,7 +152,7 @@ options:
     type: dict
     default: {}
   memory_mib:
-    description: Memory that a worker must have available for each of its ranks, in MiB.
+    description: Memory that a worker must have available for its first rank, in MiB, and half of it for each other one.
     type: int
     default: 320
   disk_mib:

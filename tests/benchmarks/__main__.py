@@ -37,13 +37,14 @@ BENCHMARKS = {
     "predictor": "a prediction beside a bare call of ONNX Runtime; models swapped under load",
     "pull_cost": "a device's own run beside `puppet apply`",
     "less_wire": "accuracy beside bytes, of each way to send fewer of them",
+    "ranks": "memory and start of ranks that share a device, beside each by itself",
     "dashboard_pages": "from a device's event to every open page",
     "manager": "memory of the Device Managers of the lab that stands",
     "push_cost": "a push that changes nothing, and the status, beside a ping, at several sizes of the lab that stands",
     "soak": "a rack that trains, releases and predicts over and over: what fails, what piles up",
 }
 # They want a lab that stands, and are left out where none does.
-IN_LAB = ("manager", "push_cost", "soak")
+IN_LAB = ("ranks", "manager", "push_cost", "soak")
 # What runs as long as it is told to is short here.
 OPTIONS = {"soak": ("--minutes", "10")}
 PACKAGES = ("ansible-core", "torch", "onnxruntime", "fastapi", "docker")

@@ -21,16 +21,20 @@ PATIENCE_SECONDS = 30.0
 MPIRUN_SECONDS = 5.0
 
 
+# What mpirun starts on a device for one rank, or for several.
+RANKS = ("edge_training.train", "edge_training.slots")
+
+
 def belongs_to(command_line: list[str], job: str) -> bool:
     """Whether a process with this command line is a rank or the mpirun of `job`."""
-    if "edge_training.train" not in command_line or "--job" not in command_line:
+    if not set(RANKS).intersection(command_line) or "--job" not in command_line:
         return False
     return command_line[command_line.index("--job") + 1 :][:1] == [job]
 
 
 def is_rank(command_line: list[str]) -> bool:
     """Whether it is no more than a rank; mpirun, and what it was begun by, has all words of one, too."""
-    return command_line[1:3] == ["-m", "edge_training.train"]
+    return command_line[1:3] in [["-m", module] for module in RANKS]
 
 
 def processes_of(job: str, ranks_only: bool = False) -> list[int]:

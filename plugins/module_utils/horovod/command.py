@@ -80,7 +80,9 @@ def mpirun_command(params):
         "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300",
     ):
         command += ["-x", variable]
-    command += ["python", "-m", "edge_training.train", "--job", params["name"], "--subnet", subnet]
+    # Ranks that share a device share what PyTorch takes, too.
+    module = "edge_training.slots" if any(worker["slots"] > 1 for worker in workers) else "edge_training.train"
+    command += ["python", "-m", module, "--job", params["name"], "--subnet", subnet]
     for field in (
         "task",
         "epochs",

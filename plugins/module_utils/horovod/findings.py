@@ -183,10 +183,12 @@ def worker_findings(params, worker, facts):
             "%s: its clock is %.0f s %s the launcher's; check its time service"
             % (name, abs(offset), "ahead of" if offset > 0 else "behind")
         )
-    if facts["memory_available_bytes"] >> 20 < slots * params["memory_mib"]:
+    # All but the first are forked from what has imported PyTorch already, which is more than half of a small rank.
+    needed = params["memory_mib"] * (slots + 1) // 2
+    if facts["memory_available_bytes"] >> 20 < needed:
         findings.append(
             "%s: %d MiB of memory available, %d rank(s) need %d; stop something there, use fewer slots"
-            " or set memory_mib" % (name, facts["memory_available_bytes"] >> 20, slots, slots * params["memory_mib"])
+            " or set memory_mib" % (name, facts["memory_available_bytes"] >> 20, slots, needed)
         )
     for folder, free in sorted(facts["folders"].items()):
         if free is None:

@@ -259,14 +259,15 @@ def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path) -> None:
     first, *_ = yaml.safe_load(TRAIN.read_text())
     answering, second = yaml.safe_load(ATTEMPT.read_text())
     images = {"worker": {"digest": "sha256:0", "reference": "registry.invalid:5000/edge/worker@sha256:0"}}
-    asked = ("train_job", "train_packages", "train_data_dirs", "training_worker_task")
+    asked = ("train_job", "train_packages", "train_data_dirs", "train_workers", "training_worker_task")
     told = {variable: "{{ " + variable + " }}" for variable in asked}
     # What one of them makes known stays so for the next: the one with files comes last.
-    names = ("digits", "fashion_mnist", "my_tasks/My_Task.py:Mine")
+    names = ("digits", "fashion_mnist", "digits", "my_tasks/My_Task.py:Mine")
+    more: dict[int, dict[str, str]] = {2: {"train_slots": "3"}}
     plays = []
     for number, name in enumerate(names):
         write = {"content": "{{ told | to_json }}", "dest": str(tmp_path / f"told-{number}")}
-        known = {**second["vars"], "release_images": images, "told": told, "task": name}
+        known = {**second["vars"], **more.get(number, {}), "release_images": images, "told": told, "task": name}
         job = {**second, "become": False, "vars": known, "tasks": [{"ansible.builtin.copy": write}]}
         plays += [{**first, "vars": {"task": name}}, answering, job]
     (tmp_path / "site.yml").write_text(json.dumps(plays))
@@ -278,8 +279,12 @@ def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path) -> None:
         assert done.returncode == 0
         return [json.loads((tmp_path / f"told-{number}").read_text()) for number in range(len(names))]
 
-    (digits, mnist, mine), again = named("a = 1\n"), named("a = 2\n")
-    assert [digits, mnist] == again[:2]
+    (digits, mnist, three, mine), again = named("a = 1\n"), named("a = 2\n")
+    assert [digits, mnist, three] == again[:3]
+    assert digits["train_workers"] == [{"name": "nuc", "address": "127.0.0.1"}]
+    assert three["train_workers"] == [{"name": "nuc", "address": "127.0.0.1", "slots": 3}]
+    assert three["train_job"].startswith("test-digits-")
+    assert three["train_job"] != digits["train_job"]
     assert digits["train_job"].startswith("test-digits-")
     assert mnist["train_job"].startswith("test-fashion_mnist-")
     assert digits["training_worker_task"] == mnist["training_worker_task"] == {}
@@ -287,7 +292,7 @@ def test_a_job_is_named_after_its_task_and_its_source(tmp_path: Path) -> None:
     assert mnist["train_packages"] == ["dataset-fashion-mnist"]
     assert mnist["train_data_dirs"] == ["/usr/share/datasets/fashion-mnist"]
     assert mine["train_job"].startswith("test-my_task-mine-")
-    assert mine["train_job"] != again[2]["train_job"]
+    assert mine["train_job"] != again[3]["train_job"]
     assert mine["training_worker_task"]["reference"] == "/run/edge-job/task/My_Task.py:Mine"
     assert mine["training_worker_task"]["files"] == ["My_Task.py"]
     assert (mine["train_packages"], mine["train_data_dirs"]) == ([], [])

@@ -132,6 +132,14 @@ def test_every_fault_of_every_worker_is_found_at_once() -> None:
     assert len(common) == 2
 
 
+def test_ranks_that_share_a_device_share_memory() -> None:
+    workers = [{**WORKERS[0], "slots": 4}, WORKERS[1]]
+    for mib, expected in ((800, []), (799, ["nuc-01: 799 MiB of memory available, 4 rank(s) need 800"])):
+        answers = [answer(1, memory_available_bytes=mib << 20), answer(2)]
+        _common, unfit = findings.probe_findings(params(workers=workers), workers, {"host": "host-1"}, answers)
+        assert [one.partition(";")[0] for one in unfit.get("nuc-01", [])] == expected
+
+
 def test_without_a_digest_workers_must_agree() -> None:
     answers = [answer(1), answer(2, image_digest=B), answer(3, version="0.2.0")]
     common, unfit = findings.probe_findings(params(), WORKERS, {"host": "host-1"}, answers)
@@ -176,6 +184,8 @@ def test_the_command_keeps_to_the_subnet_and_the_ring() -> None:
     assert "--mca coll_tuned_dynamic_rules_filename /opt/edge/share/allreduce-ring.rules" in line
     assert "ssh -F /etc/ssh/edge_ssh_config -p 2222" in words
     assert words[-1] == "--resume"
+    assert "python -m edge_training.slots --job" in line
+    assert "python -m edge_training.train --job" in " ".join(command.mpirun_command(params()))
     assert "--checkpoint-copies 1 --checkpoint-steps 0 --checkpoint-minutes 10.0" in line
     assert "--resume" not in command.mpirun_command(params(force=True))
     assert "plm_rsh_num_concurrent" not in line
