@@ -230,7 +230,7 @@ options:
     default: unix:///var/run/docker.sock
 attributes:
   check_mode:
-    description: Checks the workers and says whether a training would start; starts none.
+    description: Checks the workers, where they run, and says whether a training would start; starts none.
     support: full
   diff_mode:
     description: A training has no state to compare; other settings under the same name are an error that names them.
@@ -499,6 +499,9 @@ class Job(object):
         if recorded is not None and not self.params["force"]:
             command = self.command(self.workers)
             self.module.exit_json(changed=False, result=recorded, command=command, **self.always)
+        if self.module.check_mode and not self.launcher.running:
+            # A playbook in check mode has started no workers that could be asked.
+            self.module.exit_json(changed=True, command=self.command(self.workers), **self.always)
         self.launcher.require()
         if not self.module.check_mode:
             # From here on a playbook that ends can leave word of it.

@@ -398,6 +398,33 @@ def test_whoever_is_unfit_is_left_out_and_named_in_the_record() -> None:
     assert job(container, force=True).recorded_result() == result
 
 
+class ExitedError(Exception):
+    """What exit_json says."""
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__()
+        self.fields = fields
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_playbook_in_check_mode_has_started_no_worker_that_could_be_asked(check_mode: bool) -> None:
+    def exit_json(**fields: Any) -> None:
+        raise ExitedError(**fields)
+
+    def require() -> None:
+        raise horovod_job.LauncherError("container edge-worker does not run on this device")
+
+    container = Container([], [])
+    container.running, container.require = False, require  # type: ignore[attr-defined]
+    made = job(container, force=True)
+    made.module.check_mode, made.module.exit_json = check_mode, exit_json
+    with pytest.raises(ExitedError if check_mode else horovod_job.LauncherError) as said:
+        made.run()
+    if check_mode:
+        assert said.value.fields["changed"] is True
+        assert said.value.fields["command"][0] == "mpirun"
+
+
 def measuring(slow: Any, count: int = 3, **changes: Any) -> horovod_job.Job:
     probed = {"launcher": {"host": "host-1"}, "workers": [answer(n) for n in range(1, count + 1)]}
     container = Container([(0, "")], [], probed)
