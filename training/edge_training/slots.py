@@ -78,19 +78,34 @@ def stand(address: Path) -> int:
             socket.send_fds(connection, [b"\n"], [1, 2])
             connection.sendall(json.dumps(dict(os.environ)).encode() + b"\n")
             pid = int(answer(answers.readline()))
-            for number in PASSED_ON:
-                signal.signal(number, lambda passed, _frame: os.kill(pid, passed))
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
-            status = int(answer(answers.readline()))
+            pass_on(pid)
+            try:
+                told = answers.readline()
+            except OSError:
+                told = ""
     except (GoneError, OSError) as error:
-        said = f"what its ranks are forked from is gone ({error}); see its words above, or its kernel's log"
+        said = f"what this device's ranks are to be forked from is gone ({error}); see its words above"
         print(json.dumps({"event": "error", "where": where, "message": said, "cause": "rank"}), file=sys.stderr)
         return 1
+    # Where nobody tells, it was killed with what it was forked from.
+    status = int(told or -signal.SIGKILL)
     if status < 0:
         with contextlib.suppress(OSError):  # SIGKILL has no other
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     return status
+
+
+def pass_on(pid: int) -> None:
+    """Signals that this process gets, and has got, go to that one."""
+
+    def passed(number: int, _frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    for number in PASSED_ON:
+        signal.signal(number, passed)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
 
 
 def connected(address: Path) -> socket.socket:
