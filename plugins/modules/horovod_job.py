@@ -152,7 +152,8 @@ options:
     type: dict
     default: {}
   memory_mib:
-    description: Memory that a worker must have available for its first rank, in MiB, and half of it for each other one.
+    description:
+      - Memory that a worker must have available for each of its ranks, in MiB; for each but the first 100 less, which they share.
     type: int
     default: 320
   disk_mib:

@@ -150,7 +150,7 @@ def forks(listener: socket.socket, load: Callable[[], Rank], expected: int) -> i
         for key, _events in ready:
             fork: Fork | None = key.data
             if fork is None:
-                expected -= 1
+                expected = max(0, expected - 1)
                 try:
                     new = forked(listener, [listener, *(one.stands for one in going)])
                 except (GoneError, OSError):  # it was killed before it had asked

@@ -134,7 +134,7 @@ def test_every_fault_of_every_worker_is_found_at_once() -> None:
 
 def test_ranks_that_share_a_device_share_memory() -> None:
     workers = [{**WORKERS[0], "slots": 4}, WORKERS[1]]
-    for mib, expected in ((800, []), (799, ["nuc-01: 799 MiB of memory available, 4 rank(s) need 800"])):
+    for mib, expected in ((980, []), (979, ["nuc-01: 979 MiB of memory available, 4 rank(s) need 980"])):
         answers = [answer(1, memory_available_bytes=mib << 20), answer(2)]
         _common, unfit = findings.probe_findings(params(workers=workers), workers, {"host": "host-1"}, answers)
         assert [one.partition(";")[0] for one in unfit.get("nuc-01", [])] == expected
