@@ -4,6 +4,7 @@
     python -m tests.benchmarks [NAME...]           some, by the name of their file
     make lab LAB_DEVICES=20 && make bench          with manager, push_cost and soak, which want a lab that stands
 
+allreduce is measured, too, where a Docker Engine of this machine has the worker's image.
 Each writes .bench/NAME.md and NAME.json by itself and runs by itself, too. This adds .bench/report.md, report.json and
 charts of what was measured at several sizes. One that fails is named in the report, and this ends with 1 after the
 others.
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import settings
-from tests.benchmarks import charts
+from tests.benchmarks import allreduce, charts
 from tests.benchmarks.results import BENCH
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "predictor": "a prediction beside a bare call of ONNX Runtime; models swapped under load",
     "pull_cost": "a device's own run beside `puppet apply`",
     "less_wire": "accuracy beside bytes, of each way to send fewer of them",
+    "allreduce": "averaging over limited links beside bare MPI, and beside what the links carry",
     "dashboard_pages": "from a device's event to every open page",
     "manager": "memory of the Device Managers of the lab that stands",
     "push_cost": "a push that changes nothing, and the status, beside a ping, at several sizes of the lab that stands",
@@ -52,7 +54,7 @@ PACKAGES = ("ansible-core", "torch", "onnxruntime", "fastapi", "docker")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    names = parser.parse_args().names or [name for name in BENCHMARKS if name not in IN_LAB or lab_stands()]
+    names = parser.parse_args().names or [name for name in BENCHMARKS if can_be_measured(name)]
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     BENCH.mkdir(exist_ok=True)
@@ -66,6 +68,13 @@ def main() -> int:
     if failed:
         print(f"tests.benchmarks: failed: {', '.join(failed)}; their output stands above", file=sys.stderr)
     return 1 if failed else 0
+
+
+def can_be_measured(name: str) -> bool:
+    """Whether what it wants is here; who names it is told what is missing."""
+    if name == "allreduce":
+        return allreduce.worker_is_here()
+    return name not in IN_LAB or lab_stands()
 
 
 def lab_stands() -> bool:

@@ -319,15 +319,37 @@ def size_of(cost: Cost) -> str:
     return size if cost.pieces == 1 else f"{size} in {cost.pieces} pieces"
 
 
-def image_of(client: docker.DockerClient) -> str:
-    """The newest worker of the engine's."""
+def worker_is_here() -> bool:
+    """Whether an engine of this machine has an image to measure with."""
+    url = engine.answering()
+    if not url:
+        return False
+    with engine.connect(url) as client:
+        return bool(workers_of(client))
+
+
+def workers_of(client: docker.DockerClient) -> list[Any]:
+    """Images, the newest first."""
     found = client.images.list(filters={"label": f"org.opencontainers.image.title={TITLE}"})
+    return sorted(found, key=lambda one: one.attrs["Created"], reverse=True)
+
+
+def image_of(client: docker.DockerClient, named: str | None) -> str:
+    """The named one, or the newest worker."""
+    if named:
+        try:
+            return str(client.images.get(named).id)
+        except docker.errors.ImageNotFound:
+            raise SystemExit(
+                f"allreduce: the engine has no image {named}: pull it, or name another by --image"
+            ) from None
+    found = workers_of(client)
     if not found:
         raise SystemExit(
-            "allreduce: the engine has no image of a worker. Build training/images/worker (its Dockerfile says how), or"
+            "allreduce: the engine has no image of a worker: build one (training/images/worker/Dockerfile says how), or"
             " name one by --image"
         )
-    return str(max(found, key=lambda one: one.attrs["Created"]).id)
+    return str(found[0].id)
 
 
 def main() -> None:
@@ -357,7 +379,7 @@ def main() -> None:
     found: list[Cost] = []
     with engine.connect(url) as client:
         remove_leftovers(client)
-        image = given.image or image_of(client)
+        image = image_of(client, given.image)
         for ranks in given.sizes:
             with devices(client, image, ranks, sysctls) as workers:
                 for mbit in given.mbit:
