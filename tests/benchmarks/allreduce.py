@@ -280,26 +280,22 @@ def run(launcher: Any, case: Case, repeats: int) -> None:
         case.sent[pair] += [[size / repeats, frames / repeats] for size, frames in found["sent"]]
 
 
-def costs(case: Case, ranks: int, mbit: int) -> list[Cost]:
-    return [cost(case, pair, ranks, mbit) for pair in case.pairs]
-
-
 def cost(case: Case, pair: tuple[int, int], ranks: int, mbit: int) -> Cost:
     bound = 2 * (ranks - 1) / ranks * pair[0]
     seconds, fastest = statistics.median(case.seconds[pair]), min(case.seconds[pair])
-    # On the way to the bound of a ring each device sends as much as any other; a tree's busiest one counts.
+    # In a ring all send the same; of other ways the busiest device counts.
     size, frames = max(case.sent[pair])
     payload = size - HEADERS * frames
     share = [bound * 8 / (one * mbit * 1e6) for one in (seconds, fastest)]
     return Cost(ranks, mbit, *pair, case.name, seconds, fastest, *share, payload / bound, size / payload)
 
 
-def show(found: list[Cost], rounds: int, repeats: int) -> str:
+def show(found: list[Cost], image: str, rounds: int, repeats: int) -> str:
     lines = [
         "# Averaging, beside what the links carry",
         "",
-        f"{os.cpu_count()} processors, kernel {platform.release()}; medians of {rounds} x {repeats}, the fastest"
-        " in brackets. Links carry at most 0.956 of their bits as payload.",
+        f"{os.cpu_count()} processors, kernel {platform.release()}, worker {image[:19]}; medians of {rounds} rounds of"
+        f" {repeats}, the fastest in brackets. Links carry at most 0.956 of their bits as payload.",
         "",
         "| devices | link Mbit/s | size | case | seconds | bus bandwidth / link | payload / bound | frames / payload |",
         "|---|---|---|---|---|---|---|---|",
@@ -317,6 +313,23 @@ def show(found: list[Cost], rounds: int, repeats: int) -> str:
 def size_of(cost: Cost) -> str:
     size = f"{cost.bytes // MIB} MB" if cost.bytes >= MIB else f"{cost.bytes >> 10} KB"
     return size if cost.pieces == 1 else f"{size} in {cost.pieces} pieces"
+
+
+def measure(client: docker.DockerClient, image: str, sysctls: dict[str, str], given: argparse.Namespace) -> list[Cost]:
+    found: list[Cost] = []
+    remove_leftovers(client)
+    for ranks in given.sizes:
+        with devices(client, image, ranks, sysctls) as workers:
+            for mbit in given.mbit:
+                for worker in workers:
+                    limit(worker, mbit, given.congestion)
+                measured = cases(ranks, given.beside)
+                for _round in range(given.rounds):
+                    for case in measured:
+                        run(workers[0], case, given.repeats)
+                costs = [cost(case, pair, ranks, mbit) for case in measured for pair in case.pairs]
+                found += sorted(costs, key=lambda one: (one.pieces, one.bytes))
+    return found
 
 
 def worker_is_here() -> bool:
@@ -376,24 +389,13 @@ def main() -> None:
     sysctls = dict(one.split("=", 1) for one in given.sysctl)
     # So that all is taken away again, whoever ends it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    found: list[Cost] = []
     with engine.connect(url) as client:
-        remove_leftovers(client)
         image = image_of(client, given.image)
-        for ranks in given.sizes:
-            with devices(client, image, ranks, sysctls) as workers:
-                for mbit in given.mbit:
-                    for worker in workers:
-                        limit(worker, mbit, given.congestion)
-                    measured = cases(ranks, given.beside)
-                    for _round in range(given.rounds):
-                        for case in measured:
-                            run(workers[0], case, given.repeats)
-                    found += sorted(
-                        (one for case in measured for one in costs(case, ranks, mbit)),
-                        key=lambda one: (one.pieces, one.bytes),
-                    )
-    results.write("allreduce", [asdict(one) for one in found], show(found, given.rounds, given.repeats))
+        try:
+            found = measure(client, image, sysctls, given)
+        except docker.errors.APIError as error:
+            raise SystemExit(f"allreduce: {url}: {error.explanation}") from error
+    results.write("allreduce", [asdict(one) for one in found], show(found, image, given.rounds, given.repeats))
 
 
 if __name__ == "__main__":
