@@ -56,7 +56,9 @@ TITLE = "edge worker"
 NETWORK, PORT = "10.98.0", 2222
 SUBNET = f"{NETWORK}.0/24"
 EDGE = 8470
-LABEL = "edge.bench"
+# Of this benchmark alone: what bears it is removed once the process that it names is gone.
+LABEL = "edge.bench.allreduce"
+KEYS = "edge-allreduce-"
 RUN_SECONDS = 300
 MIB = 1 << 20
 # Bytes, and in how many pieces: a network's gradients are many, and Horovod fuses them.
@@ -169,7 +171,7 @@ def address(number: int) -> str:
 def devices(client: docker.DockerClient, image: str, ranks: int, sysctls: dict[str, str]) -> Iterator[list[Any]]:
     """Containers of workers; they, their network and their keys are gone afterwards."""
     with ExitStack() as made:
-        folder = Path(made.enter_context(tempfile.TemporaryDirectory(prefix="edge-bench-")))
+        folder = Path(made.enter_context(tempfile.TemporaryDirectory(prefix=f"{KEYS}{os.getpid()}-")))
         folder.chmod(0o755)
         keys(folder, ranks)
         given = folder / "given"
@@ -257,12 +259,22 @@ def limit(worker: Any, mbit: int, congestion: str) -> None:
 
 
 def remove_leftovers(client: docker.DockerClient) -> None:
-    """Of a run that was killed."""
-    for found, options in ((client.containers, {"all": True}), (client.networks, {})):
-        for one in found.list(filters={"label": LABEL}, **options):
-            labels = one.attrs.get("Labels") or one.attrs["Config"]["Labels"]
-            if not Path("/proc", labels[LABEL]).exists():
-                one.remove(force=True) if found is client.containers else one.remove()
+    """Of a run that was killed; containers first, for their network is in use as long as they are there."""
+    ours = {"label": LABEL}
+    for container in client.containers.list(all=True, filters=ours):
+        if is_left(container.labels[LABEL]):
+            container.remove(force=True)
+    for network in client.networks.list(filters=ours):
+        if is_left(network.attrs["Labels"][LABEL]):
+            network.remove()
+    for folder in Path(tempfile.gettempdir()).glob(f"{KEYS}*"):
+        if is_left(folder.name.removeprefix(KEYS).partition("-")[0]):
+            shutil.rmtree(folder)
+
+
+def is_left(owner: str) -> bool:
+    """Whether this process, by its number, is gone."""
+    return owner.isdecimal() and not Path("/proc", owner).exists()
 
 
 # -- Measuring

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 
 import pytest
@@ -44,3 +45,10 @@ def test_a_cost_is_of_the_slowest_repeats_and_the_busiest_link() -> None:
     found = allreduce.cost(case, (8000, 1), 4, 1)
     assert (found.seconds, found.share, found.best_share) == (2.0, 0.048, 0.096)
     assert (found.payload, found.frames) == (1.0, 1.055)
+
+
+@pytest.mark.parametrize(
+    ("owner", "left"), [("4194305", True), (str(os.getpid()), False), ("ranks", False), ("", False)]
+)
+def test_only_what_names_a_process_that_is_gone_is_left(owner: str, left: bool) -> None:
+    assert allreduce.is_left(owner) is left  # Linux has no process above 2^22
