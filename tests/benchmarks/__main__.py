@@ -2,7 +2,7 @@
 
     make bench                                     all, about half an hour on two cores
     python -m tests.benchmarks [NAME...]           some, by the name of their file
-    make lab LAB_DEVICES=20 && make bench          with manager, push_cost and soak, which want a lab that stands
+    make lab LAB_DEVICES=20 && make bench          with those, too, that want a lab that stands
 
 Each writes .bench/NAME.md and NAME.json by itself and runs by itself, too. This adds .bench/report.md, report.json and
 charts of what was measured at several sizes. One that fails is named in the report, and this ends with 1 after the
@@ -38,13 +38,14 @@ BENCHMARKS = {
     "pull_cost": "a device's own run beside `puppet apply`",
     "less_wire": "accuracy beside bytes, of each way to send fewer of them",
     "ranks": "memory and start of ranks that share a device, beside each by itself",
+    "allreduce": "averaging over limited links beside bare MPI, and beside what the links carry",
     "dashboard_pages": "from a device's event to every open page",
     "manager": "memory of the Device Managers of the lab that stands",
     "push_cost": "a push that changes nothing, and the status, beside a ping, at several sizes of the lab that stands",
     "soak": "a rack that trains, releases and predicts over and over: what fails, what piles up",
 }
 # They want a lab that stands, and are left out where none does.
-IN_LAB = ("ranks", "manager", "push_cost", "soak")
+IN_LAB = ("ranks", "allreduce", "manager", "push_cost", "soak")
 # What runs as long as it is told to is short here.
 OPTIONS = {"soak": ("--minutes", "10")}
 PACKAGES = ("ansible-core", "torch", "onnxruntime", "fastapi", "docker")

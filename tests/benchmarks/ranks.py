@@ -26,7 +26,7 @@ from typing import Any
 import docker
 
 from lab import engine
-from tests.benchmarks import results, worker
+from tests.benchmarks import results, worker_image
 
 WAYS = {"edge_training.slots": "forked from one", "edge_training.train": "each by itself"}
 FOLDERS = ("data", "models", "checkpoints", "state")
@@ -39,14 +39,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[4, 16], help="numbers of ranks")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--image", help="the worker's; default: the newest of the engine, or that of the lab's devices")
+    parser.add_argument("--image", help=worker_image.HELP)
     given = parser.parse_args()
     url = engine.answering()
     if url is None:
         raise SystemExit("no Docker Engine of a lab answers: make lab")
     found = []
     with engine.connect(url) as client:
-        image = given.image or worker.image_of(client)
+        image = worker_image.find(client, given.image)
         for ranks in given.sizes:
             runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
             for _round in range(given.rounds):

@@ -8,11 +8,17 @@ import docker
 
 from lab import settings
 
+HELP = "the worker's; default: the newest of the engine, or that of the lab's devices"
 LABEL = "org.opencontainers.image.title=edge worker"
 
 
-def image_of(client: docker.DockerClient) -> str:
-    """The newest that the engine has; or that of the lab that stands, taken from its first device (1 GB)."""
+def find(client: docker.DockerClient, named: str | None) -> str:
+    """The named one, the newest that the engine has, or that of the lab that stands, from its first device (1 GB)."""
+    if named:
+        try:
+            return str(client.images.get(named).id)
+        except docker.errors.ImageNotFound:
+            raise SystemExit(f"the engine has no image {named}: pull it, or name another by --image") from None
     found = client.images.list(filters={"label": LABEL})
     if found:
         return str(max(found, key=lambda one: one.attrs["Created"]).id)
