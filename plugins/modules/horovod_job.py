@@ -153,7 +153,8 @@ options:
     default: {}
   memory_mib:
     description:
-      - Memory that a worker must have available for each of its ranks, in MiB; for each but the first 100 less, which they share.
+      - Memory that a worker must have available for each of its ranks, in MiB; for each but the first 100 less, which
+        they share.
     type: int
     default: 320
   disk_mib:
