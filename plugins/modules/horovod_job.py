@@ -503,6 +503,7 @@ class Job(object):
             self.module.exit_json(changed=False, result=recorded, command=command, **self.always)
         if self.module.check_mode and not self.launcher.running:
             # A playbook in check mode has started no workers that could be asked.
+            self.leave_out([], self.silent())
             self.module.exit_json(changed=True, command=self.command(self.workers), **self.always)
         self.launcher.require()
         if not self.module.check_mode:
@@ -547,13 +548,15 @@ class Job(object):
                 % (self.launcher.name, status, (err or out).strip()[-500:])
             )
         common, unfit = probe_findings(self.params, self.workers, answer["launcher"], answer["workers"])
-        for name in self.params["unreachable"]:
-            silent = "%s: does not answer; check its power and its network" % name
-            unfit[name] = [self.params["reasons"].get(name, silent)]
-        self.leave_out(common, unfit)
+        self.leave_out(common, dict(unfit, **self.silent()))
         self.measure_links()
         if is_path(self.params["task"]):
             self.check_task()
+
+    def silent(self):
+        """Findings on the workers that take no part, by name."""
+        words = "%s: does not answer; check its power and its network"
+        return {name: [self.params["reasons"].get(name, words % name)] for name in self.params["unreachable"]}
 
     def measure_links(self):
         """What the ring carries; of those that are left where somebody's links were bad, until there is none."""

@@ -18,8 +18,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
+import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +49,8 @@ def main() -> None:
     if url is None:
         raise SystemExit("no Docker Engine of a lab answers: make lab")
     found = []
+    # So that no training goes on beside what is measured next.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with engine.connect(url) as client:
         image = worker_image.find(client, given.image)
         for ranks in given.sizes:
@@ -71,21 +77,31 @@ def measure(client: docker.DockerClient, image: str, way: str, ranks: int) -> di
         network_mode="none",
         labels={"edge.bench": "ranks"},
     )
+    late = threading.Timer(SECONDS, container.kill)
     try:
-        began = time.monotonic()
         container.start()
+        began = time.monotonic()
+        late.start()
         started = None
-        for line in container.logs(stream=True, follow=True):
+        for line in lines(container.logs(stream=True, follow=True)):
             event = json.loads(line)["event"] if line.startswith(b"{") else None
             if event == "start":
                 started = time.monotonic() - began
             if event == "epoch" and started is not None:
+                late.cancel()
                 return {"seconds": round(started, 2), **memory(container, ranks)}
-            if time.monotonic() - began > SECONDS:
-                break
         raise SystemExit(f"{way} with {ranks} ranks came to no epoch in {SECONDS} s: {container.logs(tail=5).decode()}")
     finally:
+        late.cancel()
         container.remove(force=True)
+
+
+def lines(frames: Iterator[bytes]) -> Iterator[bytes]:
+    """Whole ones: what an engine sends at once may be less, or more."""
+    kept = b""
+    for frame in frames:
+        *whole, kept = (kept + frame).split(b"\n")
+        yield from whole
 
 
 def memory(container: docker.models.containers.Container, ranks: int) -> dict[str, float]:

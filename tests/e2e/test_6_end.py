@@ -50,14 +50,14 @@ def result(folder: Path) -> dict[str, Any]:
 
 
 def test_a_training_that_loses_a_worker_goes_on_with_the_others(lab: Lab, first: dict[str, Any]) -> None:
-    """Its container is killed, with the rank in it, after the first epochs."""
-    with training(lab, "-e", "train_seed=7") as (folder, end):
+    """Its container is killed, with the two ranks in it, after the first epochs."""
+    with training(lab, "-e", "train_seed=7", "-e", "train_slots=2") as (folder, end):
         # As only the device's own Device Manager marks it.
         assert "edge.commit.options" in lab.inside("nuc-002", "docker", "inspect", "edge-worker")
         lab.inside("nuc-002", "docker", "kill", "edge-worker")
     assert end.result().returncode == 0
     came = result(folder)
-    assert (came["ranks"], came["lost_workers"]) == (1, ["nuc-002"])
+    assert (came["ranks"], came["hosts"], came["lost_workers"]) == (2, ["nuc-001", "nuc-001"], ["nuc-002"])
     assert [one["workers"] for one in came["restarts"]] == [["nuc-001"]]
     assert came["accuracy"] >= 0.93
     epochs = [one["epoch"] for one in progress(folder) if one["event"] == "epoch"]

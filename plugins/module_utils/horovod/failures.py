@@ -13,8 +13,14 @@ import re
 NOTICED = ("ring", "stop")
 
 
+OLD_IMAGE = "No module named edge_training.slots"
+
+
 def explain_failure(log, workers):
     """(sentence, name of the lost worker or None) from mpirun's log."""
+    if OLD_IMAGE in log:
+        words = "the worker image is of before ranks shared a device: deploy a newer one, or give each worker 1 slot"
+        return words, None
     owners = rank_owners(workers)
     by_address = {worker["address"]: worker["name"] for worker in workers}
 
@@ -68,7 +74,7 @@ def complaint(log):
 def is_lost_rank(log):
     """Whether it ended because a rank or a device is gone; what a rank says of its own fault it would say again."""
     said = complaint(log)
-    return said is None or said.get("cause") in NOTICED
+    return OLD_IMAGE not in log and (said is None or said.get("cause") in NOTICED)
 
 
 def rank_owners(workers):

@@ -18,6 +18,8 @@ MBIT = 1000000
 CLOCK_TOLERANCE_SECONDS = 5.0
 # PyTorch's, which ranks of one device have once: they are forked from one process that has imported it.
 SHARED_MIB = 100
+# What even the smallest model takes for each.
+OWN_MIB = 40
 # A worker that does not answer for so long is not waited for; a task may have to look at many files.
 PROBE_SECONDS = 20
 DATA_SECONDS = 300
@@ -185,7 +187,7 @@ def worker_findings(params, worker, facts):
             "%s: its clock is %.0f s %s the launcher's; check its time service"
             % (name, abs(offset), "ahead of" if offset > 0 else "behind")
         )
-    needed = slots * params["memory_mib"] - (slots - 1) * SHARED_MIB
+    needed = params["memory_mib"] + (slots - 1) * max(params["memory_mib"] - SHARED_MIB, OWN_MIB)
     if facts["memory_available_bytes"] >> 20 < needed:
         findings.append(
             "%s: %d MiB of memory available, %d rank(s) need %d; stop something there, use fewer slots"

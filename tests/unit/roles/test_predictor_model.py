@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,33 +109,3 @@ def test_check_mode_says_who_would_fetch_and_asks_nobody(tmp_path: Path) -> None
     assert f"{DIGEST} from registry.invalid:5000" in done.said
     assert done.said.count("would be fetched") == 1
     assert [done.bundle(name) for name in HAVE] == list(HAVE.values())
-
-
-def test_old_models_go_but_those_that_are_served_and_were_before(tmp_path: Path) -> None:
-    models = tmp_path / "models"
-    models.mkdir()
-    before = f"{'b' * 64}.tar"
-    for name, days in ((BUNDLE, 60), (before, 90), ("old.tar", 40), ("new.tar", 20), ("old.json", 60)):
-        (models / name).touch()
-        then = time.time() - days * 86400
-        os.utime(models / name, (then, then))
-    variables = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": sys.executable,
-        "predictor_model_digest": DIGEST,
-        "predictor_models_dir": str(models),
-        "predictor_release": {"diff": {"before": {"model": f"sha256:{'b' * 64}"}}},
-    }
-    role = {"name": "edge.rack.predictor", "tasks_from": "tidy"}
-    play = {"hosts": "localhost", "gather_facts": False, "tasks": [{"ansible.builtin.include_role": role}]}
-    (tmp_path / "play.json").write_text(json.dumps([play]))
-    argv = (tmp_path / "play.json", "-i", "localhost,", "-e", json.dumps(variables))
-    for option, left in (
-        ("--check", {BUNDLE, before, "old.tar", "new.tar", "old.json"}),
-        ("-v", {BUNDLE, before, "new.tar", "old.json"}),
-    ):
-        done = ansible_playbook(*argv, option, stderr=subprocess.STDOUT)
-        assert done.returncode == 0, done.stdout
-        assert "changed=1" in done.stdout
-        assert {path.name for path in models.iterdir()} == left
-    assert "changed=0" in ansible_playbook(*argv).stdout

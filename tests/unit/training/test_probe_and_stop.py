@@ -72,6 +72,8 @@ def test_only_the_named_job_is_stopped() -> None:
     assert not stop.belongs_to(["python", "-m", "edge_training.stop", "--job", "a"], "a")
     assert stop.is_rank(["python", "-m", "edge_training.train", "--job", "a"])
     assert not stop.is_rank(["mpirun", "-np", "2", "python", "-m", "edge_training.train", "--job", "a"])
+    assert stop.belongs_to(["python", "-m", "edge_training.slots", "--job", "a"], "a")
+    assert stop.is_rank(["python", "-m", "edge_training.slots", "--job", "a"])
     code = "import time; print('runs', flush=True); time.sleep(300)"
     words = [sys.executable, "-c", code, "edge_training.train", "--job", "unit-test-stop"]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as rank:

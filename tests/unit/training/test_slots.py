@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -44,6 +45,9 @@ def load():
         file.write("loaded\\n")
     if os.environ.get("LOAD") == "fails":
         raise ImportError("no such thing")
+    if os.environ.get("LOAD") == "waits":
+        while not Path(os.environ["LOADED"] + ".go").exists():
+            time.sleep(0.02)
     return rank
 
 sys.exit(slots.main(load))
@@ -84,8 +88,15 @@ class Device:
         """The first line of a rank."""
         output = self.begun[number].stdout
         assert output is not None
+        assert select.select([output], [], [], SECONDS)[0], f"rank {number} says nothing"
         said: dict[str, object] = json.loads(output.readline())
         return said
+
+    def server(self) -> int:
+        """The process that ranks are forked from, a child of what stands for rank 0, once it loads."""
+        until((self.folder / "loaded").exists, "the first line of what is loaded")
+        stands = self.begun[0].pid
+        return int(Path(f"/proc/{stands}/task/{stands}/children").read_text())
 
     def ended(self) -> list[int]:
         return [process.wait(SECONDS) for process in self.begun]
@@ -165,10 +176,30 @@ def test_with_what_they_are_forked_from_all_are_killed(device: Device) -> None:
     until(lambda: all(gone(one["pid"]) for one in said), "the end of the ranks")
 
 
-def test_what_cannot_be_loaded_is_said_once(device: Device) -> None:
+def test_what_is_killed_while_it_loads_is_lost_as_a_rank_is(device: Device) -> None:
+    device.begin("a", "b", LOAD="waits")
+    os.kill(device.server(), signal.SIGKILL)
+    assert device.ended() == [-signal.SIGKILL, -signal.SIGKILL]
+
+
+def test_nothing_is_forked_for_what_was_killed_meanwhile(device: Device) -> None:
+    device.begin("a", "waits", LOAD="waits")
+    server = device.server()
+    files = Path(f"/proc/{device.begun[1].pid}/fd")
+    until(lambda: any(str(one.readlink()).startswith("socket:") for one in files.iterdir()), "the question of rank 1")
+    device.begun[1].kill()
+    device.begun[1].wait(SECONDS)
+    (device.folder / "loaded.go").touch()
+    assert device.begun[0].wait(SECONDS) == 0
+    until(lambda: gone(server), "nothing is left")
+    assert device.begun[1].communicate()[0] == "", "a rank was forked"
+
+
+def test_what_cannot_be_loaded_is_said_by_each_and_shown_once(device: Device) -> None:
     device.begin("a", "b", LOAD="fails")
     assert device.ended() == [1, 1]
-    assert "ImportError: no such thing" in device.begun[0].communicate()[1]
-    error = json.loads(device.begun[1].communicate()[1])
-    assert error["message"].startswith("what this device's ranks are to be forked from is gone")
+    first, second = (process.communicate()[1] for process in device.begun)
+    assert "Traceback" in first
+    error = json.loads(second)
+    assert error["message"] == "ImportError: no such thing"
     assert (error["event"], error["where"], error["cause"]) == ("error", f"rank 1 on {os.uname().nodename}", "rank")

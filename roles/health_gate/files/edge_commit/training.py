@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .engine import Engine
 
-# Every rank is a child of one of these, on the launcher and on all others.
+# Every rank was begun by one of these, on the launcher and on all others.
 LAUNCHERS = {"mpirun", "orted", "prted", "horovodrun"}
 
 

@@ -294,6 +294,11 @@ RING = TOLD.replace('"}', '", "cause": "ring"}').replace("data-dir: cannot write
         (RING.replace("ring", "stop") + KILLED, True, "rank 2 on nuc-03 ended by signal 9"),
         (RING + TOLD, False, "rank 1 on host-2 (nuc-02) says: data-dir: cannot write"),
         (TOLD, False, "rank 1 on host-2 (nuc-02) says: data-dir: cannot write"),
+        (
+            "python: No module named edge_training.slots\n" + KILLED,
+            False,
+            "deploy a newer one, or give each worker 1 slot",
+        ),
     ],
 )
 def test_what_a_rank_says_of_its_own_fault_is_told_from_what_it_noticed(log: str, goes_on: bool, sentence: str) -> None:
@@ -423,6 +428,10 @@ def test_a_playbook_in_check_mode_has_started_no_worker_that_could_be_asked(chec
     if check_mode:
         assert said.value.fields["changed"] is True
         assert said.value.fields["command"][0] == "mpirun"
+        silent = job(container, force=True, unreachable=["nuc-02"])
+        silent.module.check_mode, silent.module.exit_json = check_mode, exit_json
+        with pytest.raises(FailedError, match="nuc-02: does not answer"):
+            silent.run()
 
 
 def measuring(slow: Any, count: int = 3, **changes: Any) -> horovod_job.Job:

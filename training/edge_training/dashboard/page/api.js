@@ -1,6 +1,7 @@
 // The dashboard's JSON. What it refuses is an Error with the problem's own words.
 
 export const AGAIN_MILLISECONDS = 1000;
+const ANSWER_MILLISECONDS = 60_000; // a connection may be dead without a word
 
 let csrf = "";
 
@@ -18,7 +19,9 @@ export async function ask(method, path, body) {
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (method !== "GET") headers["X-CSRF-Token"] = csrf;
-  const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  // What begins something may take as long as it likes.
+  const signal = method === "GET" ? AbortSignal.timeout(ANSWER_MILLISECONDS) : undefined;
+  const answer = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
   const text = await answer.text();
   let content = {};
   try {

@@ -14,7 +14,8 @@ let source = null;
 let last = 0;
 let spoke = 0;
 let operator = false;
-let trainings = 0; // how often the page asked for the training it had not heard of
+let asks = false; // for the training that it had not heard of
+let askAgain = false;
 
 const place = (id) => document.getElementById(id);
 
@@ -70,10 +71,20 @@ const HEARD = {
 
 async function heardOfTraining(told) {
   if (heard(told)) return;
-  const mine = ++trainings;
-  // Refused: the session is over, which the stream of events hears, too.
-  const training = await insist("/api/training", () => mine === trainings).catch(() => null);
-  if (training && mine === trainings) setTraining(training);
+  askAgain = true;
+  if (asks) return;
+  asks = true;
+  try {
+    // Events may come faster than answers.
+    while (askAgain) {
+      askAgain = false;
+      setTraining(await insist("/api/training", () => true));
+    }
+  } catch {
+    // Refused: the session is over, which the stream of events hears, too.
+  } finally {
+    asks = false;
+  }
 }
 
 function listen() {

@@ -91,7 +91,7 @@ function line(job) {
     element("span", { class: "state" }, job.state),
     element("span", { class: "quiet by" }, `${job.who}, ${clock(job.began)}${job.reason ? ` – ${job.reason}` : ""}`),
   );
-  const cancel = () => window.confirm(`Cancel job ${job.id}, ${words(job)}? It ends at once, without cleaning up.`) && ask("POST", `/api/jobs/${job.id}/cancel`).catch((error) => note(inWords(error)));
+  const cancel = () => window.confirm(`Cancel job ${job.id}, ${words(job)}? It ends at once, without cleaning up.`) && ask("POST", `/api/jobs/${job.id}/cancel`).then(() => note(""), (error) => note(inWords(error)));
   return element("li", {}, button, job.state === "running" && maySee.cancel ? element("button", { class: "plain", type: "button", "aria-label": `Cancel job ${job.id}`, onclick: cancel }, "Cancel") : "");
 }
 

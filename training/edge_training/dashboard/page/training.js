@@ -45,7 +45,7 @@ function draw() {
   }
   const { start, epochs, links, result, by_rank: ranks } = training;
   const hosts = start?.hosts || [];
-  setRanks(result ? new Map() : new Map(hosts.map((host, rank) => [host, { rank, seconds: ranks.find((one) => one.rank === rank)?.seconds }])));
+  setRanks(result ? new Map() : slowestOfEach(hosts, ranks));
   const epoch = epochs.at(-1);
   const rate = ranks.length ? ranks.reduce((sum, one) => sum + (one.samples_per_second || 0), 0) : epoch?.images_per_second;
   const curve = training.points.length ? training.points : epochs.map((one) => [one.epoch, one.loss]);
@@ -71,6 +71,16 @@ function draw() {
     links.length ? drawRing(links) : "",
     ranks.length ? rankTable(ranks, hosts, slow) : "",
   );
+}
+
+// A device may have several ranks.
+function slowestOfEach(hosts, ranks) {
+  const found = new Map();
+  hosts.forEach((host, rank) => {
+    const own = ranks.find((one) => one.rank === rank)?.seconds;
+    if (!found.has(host) || (own ?? 0) > (found.get(host).seconds ?? 0)) found.set(host, { rank, seconds: own });
+  });
+  return found;
 }
 
 function number(value, shown) {
