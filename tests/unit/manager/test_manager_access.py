@@ -66,6 +66,7 @@ def test_a_large_request_is_not_read(managed: Managed) -> None:
 
 def test_prometheus_reads_what_is_done_and_what_the_device_is_like(managed: Managed) -> None:
     managed.deploy("first")
+    assert managed.device.is_healthy()
     managed.client.get("/secret/path", headers={"Authorization": "Bearer wrong"})
     text = managed.client.get("/metrics").text
     assert 'edge_manager_requests_total{method="PUT",route="/model",status="200"} 1.0' in text

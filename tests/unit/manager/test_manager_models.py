@@ -23,6 +23,7 @@ from edge_training.manager.settings import Settings  # isort: skip
 
 def test_the_releases_model_is_served_in_a_confined_container(managed: Managed) -> None:
     assert managed.deploy("first") == {"digest": managed.models["first"], "previous": None}
+    assert managed.device.is_healthy()  # by the engine, which looks for the first time when an interval is over
     status = managed.asked("GET", "/status")
     shown = status["containers"]["predictor"]
     assert (shown["state"], shown["health"], shown["managed"], shown["released"]) == ("running", "healthy", True, True)
