@@ -88,7 +88,6 @@ def measure(client: docker.DockerClient, image: str, way: str, ranks: int) -> di
             if event == "start":
                 started = time.monotonic() - began
             if event == "epoch" and started is not None:
-                late.cancel()
                 return {"seconds": round(started, 2), **memory(container, ranks)}
         raise SystemExit(f"{way} with {ranks} ranks came to no epoch in {SECONDS} s: {container.logs(tail=5).decode()}")
     finally:
