@@ -14,18 +14,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from edge_training import checkpoint, stop, train
 
 from tests.unit.playbook_runs import CHECKOUT, PROGRAM, playbook_environment
+from tests.unit.training.waiting import PATIENCE_SECONDS, wait_until
 
 # Its processes are found by its name, and tests of another process may run beside.
 JOB = f"unit-test-interrupted-{os.getpid()}"
-PATIENCE_SECONDS = 120
 
 ENGINE = """
 import subprocess
@@ -90,13 +88,6 @@ def program(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     path.chmod(0o755)
-
-
-def wait_until(holds: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS} s: {what}"
-        time.sleep(0.2)
 
 
 def events(file: Path) -> list[str]:

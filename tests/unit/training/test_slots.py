@@ -11,14 +11,17 @@ import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from edge_training import slots
 
+from tests.unit.training.waiting import wait_until
+
 SECONDS = 60
+until = partial(wait_until, seconds=SECONDS)
 
 # What is imported before the fork counts itself; a rank does what the test's variable says.
 PROGRAM = """
@@ -116,13 +119,6 @@ def gone(pid: object) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except FileNotFoundError:
         return True
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def test_what_ranks_need_is_loaded_once_and_each_is_itself(device: Device) -> None:
