@@ -19,8 +19,8 @@ TIMEOUT_SECONDS = 200
 # Not that of MAAS, which no test here asks: it is loaded at each start, whatever the inventory is, and takes as long as
 # a third of the start.
 INVENTORIES = "ansible.builtin.yaml,ansible.builtin.host_list"
-# As on a device: modules find their utilities compiled, which halves what each costs.
-PRELOADED = CHECKOUT / "roles/pull_agent/files/edge_converge/preloaded"
+# Modules find their utilities compiled, which halves what each costs.
+PRELOADED = CHECKOUT / "tests/unit/preloaded"
 
 
 def ansible_playbook(

@@ -218,6 +218,16 @@ def test_a_task_that_fails_is_named_and_tried_again(rack: Rack) -> None:
     assert rack.converge()["outcome"] == "changed"
 
 
+def test_one_process_runs_all_modules_of_a_run(rack: Rack) -> None:
+    parents = rack.folder / "parents"
+    tasks = [{"name": "Module says who runs it", "ansible.builtin.shell": f"echo $PPID >> {parents}"} for _ in range(3)]
+    (rack.operator / "local.yml").write_text(json.dumps([{"hosts": "devices", "gather_facts": False, "tasks": tasks}]))
+    rack.release("one")
+    assert rack.converge()["outcome"] == "changed"
+    assert len(parents.read_text().split()) == 3
+    assert len(set(parents.read_text().split())) == 1
+
+
 def test_a_run_that_was_cut_is_reported_by_the_next_one(rack: Rack) -> None:
     rack.release("one")
     cut = {"id": "cut", "device": "nuc-001", "mode": "pull", "started": time.time(), "refused": ""}

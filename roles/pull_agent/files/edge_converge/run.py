@@ -126,7 +126,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "ANSIBLE_CONFIG": str(settings.config_dir / "ansible.cfg"),
         "EDGE_PULL_EVENTS": str(events(settings)),
-        **preloaded(settings),
+        **mitogen(settings),
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_COUNT": str(len(git)),
         **{f"GIT_CONFIG_KEY_{number}": name for number, name in enumerate(git)},
@@ -134,11 +134,22 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def preloaded(settings: Settings) -> dict[str, str]:
-    """What lets modules find their utilities compiled; empty where no Ansible lies beside ansible-playbook."""
-    found = sorted(settings.ansible_playbook.parent.parent.glob("lib/python3*/site-packages"))
-    folder = Path(__file__).with_name("preloaded")
-    return {"PYTHONPATH": str(folder), "EDGE_ANSIBLE_PACKAGES": str(found[-1])} if found else {}
+def mitogen(settings: Settings) -> dict[str, str]:
+    """What has all modules run in one process, which loads what they need once.
+
+    Empty where no mitogen lies beside ansible-playbook.
+    """
+    found = sorted(
+        settings.ansible_playbook.parent.parent.glob("lib/python3*/site-packages/ansible_mitogen/plugins/strategy")
+    )
+    if not found:
+        return {}
+    return {
+        "ANSIBLE_STRATEGY": "mitogen_linear",
+        "ANSIBLE_STRATEGY_PLUGINS": str(found[-1]),
+        # One for each run, that ansible-core 2.23 will take no other strategies than its own; so requirements.txt says.
+        "ANSIBLE_DEPRECATION_WARNINGS": "False",
+    }
 
 
 def judge(settings: Settings, report: dict[str, Any], status: int) -> dict[str, Any]:
