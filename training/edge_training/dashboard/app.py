@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -209,8 +210,16 @@ async def _told(request: Request, store: Store, number: int) -> AsyncIterator[Se
     access: Access = request.app.state.access
     yield ServerSentEvent(comment="here", retry=RETRY_MILLISECONDS)
     with store.woken() as woken:
+        looked = time.monotonic()
         while True:
             woken.clear()
+            # Whoever has signed out meanwhile, or whose session is over, hears no more, however much there is to tell.
+            if time.monotonic() - looked >= HEARTBEAT_SECONDS:
+                try:
+                    await run_sync(access.visitor, request.session)
+                except ProblemError:
+                    return
+                looked = time.monotonic()
             try:
                 events = await run_sync(store.after, number)
             except ForgottenError:
@@ -223,11 +232,6 @@ async def _told(request: Request, store: Store, number: int) -> AsyncIterator[Se
             try:
                 await asyncio.wait_for(woken.wait(), HEARTBEAT_SECONDS)
             except TimeoutError:
-                # Whoever has signed out meanwhile, or is no longer in the users file, hears no more.
-                try:
-                    await run_sync(access.visitor, request.session)
-                except ProblemError:
-                    return
                 # Of comments a page hears nothing, and a connection may be dead without a word.
                 yield ServerSentEvent("{}", event="here")
 
