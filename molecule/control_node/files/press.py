@@ -32,6 +32,7 @@ class Visitor:
 
 vera, olga = Visitor("vera", "the-password-of-vera"), Visitor("olga", "the-password-of-olga")
 print(Visitor("olga", "guessed").status, vera.status, olga.status)
+print(vera.asked("/api/oidc")[1]["provider"])
 print(vera.asked("/api/rack")[0], vera.asked("/api/jobs", {"action": "status"})[0])
 
 status, job = olga.asked("/api/jobs", {"action": "status"})

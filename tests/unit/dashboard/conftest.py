@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import registries
-from tests.unit.dashboard.served import Dashboard, until
+from tests.unit.dashboard.openid import OpenId
+from tests.unit.dashboard.served import CHECKOUT, Dashboard, until
+
+sys.path.insert(0, str(CHECKOUT / "training"))
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +44,26 @@ def own(tmp_path: Path, certificates: Path) -> Iterator[Dashboard]:
     one = Dashboard(tmp_path / "own", certificates)
     yield one
     one.end_all()
+
+
+@pytest.fixture(scope="module")
+def openid(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[OpenId]:
+    """A provider, and a dashboard that people sign in to by it."""
+    folder = tmp_path_factory.mktemp("openid")
+    dashboard = Dashboard(folder / "dashboard", certificates)
+    one = OpenId(folder / "provider", dashboard)
+    try:
+        one.begin()
+        dashboard.begin()
+        yield one
+    finally:
+        one.end()
+        dashboard.end_all()
+
+
+@pytest.fixture
+def own_openid(tmp_path: Path, own: Dashboard) -> Iterator[OpenId]:
+    """Of the test's own dashboard; neither has begun yet."""
+    one = OpenId(tmp_path / "provider", own)
+    yield one
+    one.end()

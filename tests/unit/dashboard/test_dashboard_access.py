@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 
 import httpx
 
-from tests.unit.dashboard.served import PASSWORDS, Client, Dashboard
+from tests.unit.dashboard.served import PASSWORDS, SECONDS, Client, Dashboard
 
 
 def test_nothing_is_told_to_who_has_not_signed_in(dashboard: Dashboard) -> None:
@@ -67,6 +68,29 @@ def test_a_session_that_was_signed_out_is_over_for_whoever_has_its_cookie(dashbo
     client.asked("DELETE", "/api/session", 204)
     client.asked("GET", "/api/session", 401)
     thief.asked("GET", "/api/session", 401)
+
+
+def test_who_has_signed_out_hears_no_more_however_much_there_is_to_tell(dashboard: Dashboard) -> None:
+    olga, stop = dashboard.signed_in(), threading.Event()
+
+    def report() -> None:
+        number = 0
+        while not stop.wait(1):
+            number += 1
+            dashboard.report({"event": "device", "device": "nuc-001", "cpu_percent": number})
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, olga.listening() as heard:
+        reporter = pool.submit(report)
+        timer = threading.Timer(SECONDS, stop.set)
+        timer.start()
+        try:
+            next(heard)
+            olga.asked("DELETE", "/api/session", 204)
+            assert len(list(heard)) < SECONDS // 2
+            assert not reporter.done()
+        finally:
+            timer.cancel()
+            stop.set()
 
 
 def test_another_password_ends_the_sessions_of_the_old_one_and_who_is_not_listed_is_out(own: Dashboard) -> None:

@@ -16,6 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.chromium import LOGS, launched
+from tests.unit.dashboard.openid import ANNA, NORA, OpenId
 from tests.unit.dashboard.served import PASSWORDS, Dashboard, row, until
 
 # Texts that do not fit.
@@ -460,3 +461,47 @@ def test_who_sees_little_or_nothing_can_use_it(loaded: Opened, own: Dashboard, s
     assert faults_for_readers(page) == []
     page.get_by_role("button", name="Power…").click()
     assert faults_for_readers(page) == []
+
+
+def test_a_button_leads_to_the_provider_and_back_to_the_rack(
+    loaded: Opened, own_openid: OpenId, own: Dashboard
+) -> None:
+    own.begin()
+    page = loaded(viewport={"width": 1366, "height": 768})
+    button = page.get_by_role("button", name="Sign in with Test ID")
+    # It is away: the page says so, and has name and password still.
+    button.click()
+    expect(page.get_by_role("alert")).to_contain_text("Test ID does not answer")
+    assert faults_for_readers(page) == []
+    page.screenshot(path=LOGS / "sign-in-away.png")
+    page.get_by_label("Name").fill("viktor")
+    page.get_by_label("Password").fill(PASSWORDS["viktor"])
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    expect(page.locator("#who")).to_have_text("viktor (viewer)")
+    page.get_by_role("button", name="Sign out").click()
+
+    own_openid.begin()
+    button.click()
+    # It is another site, to which the session's cookie is not sent, nor is it on the way back.
+    expect(page).to_have_url(re.compile(f"^{own_openid.issuer}/"))
+    page.get_by_role("button", name=NORA).click()
+    expect(page.get_by_role("alert")).to_have_text("None of your groups may sign in")
+    expect(page.locator("main")).to_contain_text("<b>nora</b> is in none of rack-operators, rack-viewers.")
+    assert faults_for_readers(page) == []
+    page.screenshot(path=LOGS / "sign-in-refused.png")
+    page.get_by_role("button", name="Back").click()
+
+    button.click()
+    page.get_by_role("button", name=ANNA).click()
+    expect(page).to_have_url(f"{own.url}/")
+    expect(page.locator("#live")).to_have_text("Live")
+    expect(page.locator("#who")).to_have_text("oidc:anna (operator)")
+    expect(page.locator("[data-device=nuc-001] .word")).to_have_text("well")
+    strict = {cookie["name"]: cookie.get("sameSite") for cookie in page.context.cookies(own.url)}
+    assert strict == {"__Host-edge": "Strict"}
+    page.get_by_role("button", name="Doctor…").click()
+    page.get_by_role("dialog", name="Doctor?").get_by_role("button", name="Doctor").click()
+    expect(page.locator("[data-job='1'] .state")).to_have_text("succeeded")
+    page.screenshot(path=LOGS / "sign-in-rack.png")
+    page.get_by_role("button", name="Sign out").click()
+    expect(button).to_be_visible()

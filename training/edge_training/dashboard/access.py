@@ -13,7 +13,9 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from edge_training.dashboard.accounts import Account, Accounts
+from edge_training.dashboard.accounts import Accounts
+from edge_training.dashboard.oidc import PREFIX, Oidc
+from edge_training.dashboard.provider import Member
 from edge_training.dashboard.store import Store
 from edge_training.manager.access import Attempts, be_patient, bears
 from edge_training.problem import ProblemError
@@ -25,18 +27,31 @@ HEADER = "X-CSRF-Token"
 class Visitor:
     """Somebody who has signed in."""
 
-    account: Account
+    name: str
+    role: str
     csrf: str
 
     def described(self) -> dict[str, str]:
-        return {"name": self.account.name, "role": self.account.role, "csrf": self.csrf}
+        return {"name": self.name, "role": self.role, "csrf": self.csrf}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a session stands on: it is over when `mark` is another one. An empty role is as it was at the sign-in."""
+
+    mark: str
+    seconds: float
+    role: str = ""
 
 
 class Access:
     """`seconds`: how long a session lasts at most. The token is what devices and trainings report with."""
 
-    def __init__(self, store: Store, accounts: Accounts, token_file: Path, seconds: float) -> None:
+    def __init__(
+        self, store: Store, accounts: Accounts, token_file: Path, seconds: float, oidc: Oidc | None = None
+    ) -> None:
         self._store, self._accounts, self._token_file, self._seconds = store, accounts, token_file, seconds
+        self._oidc = oidc
         self._logins, self._tokens, self._one_at_a_time = Attempts(), Attempts(), threading.Lock()
 
     def sign_in(self, request: Request, name: str, password: str) -> Visitor:
@@ -48,40 +63,59 @@ class Access:
             if account is None:
                 self._logins.failed(address)
                 raise ProblemError(401, "Not signed in", "Name or password is wrong.")
-        number, visitor = secrets.token_urlsafe(32), Visitor(account, secrets.token_urlsafe(32))
+        return self._begin(request, account.name, account.role)
+
+    def admit(self, request: Request, member: Member) -> Visitor:
+        """Somebody whom the provider has let in."""
+        return self._begin(request, member.name, member.role)
+
+    def _begin(self, request: Request, name: str, role: str) -> Visitor:
+        number, visitor, now = secrets.token_urlsafe(32), Visitor(name, role, secrets.token_urlsafe(32)), time.time()
+        terms = self._terms(name)
+        if terms is None:
+            raise ProblemError(401, "Not signed in", f"{name} is not known any more.")
         with self._store.change() as change:
-            change.connection.execute("DELETE FROM sessions WHERE began < ?", (time.time() - self._seconds,))
-            row = (_key(number, account), account.name, visitor.csrf, time.time())
-            change.connection.execute("INSERT INTO sessions VALUES (?, ?, ?, ?)", row)
+            change.connection.execute("DELETE FROM visits WHERE began < ?", (now - self._seconds,))
+            row = (_key(number, terms), name, role, visitor.csrf, now)
+            change.connection.execute("INSERT INTO visits VALUES (?, ?, ?, ?, ?)", row)
         request.session.clear()
-        request.session.update({"id": number, "user": account.name})
+        request.session.update({"id": number, "user": name})
         return visitor
 
     def sign_out(self, request: Request) -> None:
-        account = self._accounts.find(str(request.session.get("user", "")))
-        if account:
+        terms = self._terms(str(request.session.get("user", "")))
+        if terms:
             with self._store.change() as change:
-                key = _key(str(request.session.get("id", "")), account)
-                change.connection.execute("DELETE FROM sessions WHERE id = ?", (key,))
+                key = _key(str(request.session.get("id", "")), terms)
+                change.connection.execute("DELETE FROM visits WHERE id = ?", (key,))
         request.session.clear()
 
     def visitor(self, session: dict[str, Any]) -> Visitor:
         """Raises ProblemError (401) where nobody has signed in, or the session has ended."""
-        account = self._accounts.find(str(session.get("user", "")))
-        if account:
-            key, since = _key(str(session.get("id", "")), account), time.time() - self._seconds
+        user = str(session.get("user", ""))
+        if terms := self._terms(user):
+            key, since = _key(str(session.get("id", "")), terms), time.time() - terms.seconds
             with self._store.reading() as connection:
-                query = "SELECT csrf FROM sessions WHERE id = ? AND user = ? AND began > ?"
-                row = connection.execute(query, (key, account.name, since)).fetchone()
+                query = "SELECT role, csrf FROM visits WHERE id = ? AND user = ? AND began > ?"
+                row = connection.execute(query, (key, user, since)).fetchone()
             if row:
-                return Visitor(account, row["csrf"])
+                return Visitor(user, terms.role or row["role"], row["csrf"])
         raise ProblemError(401, "Not signed in", "POST /api/session with name and password.")
+
+    def _terms(self, user: str) -> Terms | None:
+        """None for somebody who is not known, or not any more."""
+        if user.startswith(PREFIX):
+            oidc = self._oidc
+            return Terms(oidc.mark, min(oidc.about.session_seconds, self._seconds)) if oidc else None
+        account = self._accounts.find(user)
+        return Terms(account.mark, self._seconds, account.role) if account else None
 
     def operator(self, request: Request) -> Visitor:
         """Who may change something, and has asked for it himself. Raises ProblemError (401, 403)."""
         visitor = self.changing(request)
-        if visitor.account.role != "operator":
-            detail = f"{visitor.account.name} is a viewer; the role operator in the users file is needed."
+        if visitor.role != "operator":
+            where = "a group of operators" if visitor.name.startswith(PREFIX) else "the role operator in the users file"
+            detail = f"{visitor.name} is a viewer; {where} is needed."
             raise ProblemError(403, "Operators alone may do that", detail)
         return visitor
 
@@ -114,9 +148,9 @@ def own_origin(request: Request) -> None:
         raise ProblemError(403, "The request is not from the page", f"Its origin is {origin[:200]}.")
 
 
-def _key(number: str, account: Account) -> str:
+def _key(number: str, terms: Terms) -> str:
     """What the store has of a session: nobody signs in by reading it, and another password makes another key."""
-    return hashlib.sha256(f"{number}:{account.mark}".encode()).hexdigest()
+    return hashlib.sha256(f"{number}:{terms.mark}".encode()).hexdigest()
 
 
 def _address(request: Request) -> str:

@@ -50,7 +50,7 @@ class Accounts:
         except OSError as error:
             raise ProblemError(503, "No users are known", f"{self._file}: {error.strerror}. Write it.") from error
         except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
-            raise ProblemError(503, "The users file makes no sense", f"{self._file}: {_first(error)}") from error
+            raise ProblemError(503, "The users file makes no sense", f"{self._file}: {in_short(error)}") from error
         return self._known.get(name)
 
     def admit(self, name: str, password: str) -> Account | None:
@@ -62,7 +62,7 @@ class Accounts:
         return account if right else None
 
 
-def _first(error: Exception) -> str:
+def in_short(error: Exception) -> str:
     if isinstance(error, ValidationError):
         wrong = error.errors(include_input=False)[0]
         return f"{'.'.join(map(str, wrong['loc'])) or 'file'}: {wrong['msg']}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,10 +26,13 @@ from edge_training.dashboard.actions import Action
 from edge_training.dashboard.guard import Guard
 from edge_training.dashboard.jobs import Jobs
 from edge_training.dashboard.metrics import Metrics
+from edge_training.dashboard.oidc import Oidc
+from edge_training.dashboard.provider import Provider
 from edge_training.dashboard.rack import Rack
 from edge_training.dashboard.releases import Releases
 from edge_training.dashboard.reports import add_reports, take_line
 from edge_training.dashboard.settings import Settings
+from edge_training.dashboard.sign_in import add_sign_in
 from edge_training.dashboard.store import ForgottenError, Store
 from edge_training.dashboard.trainings import Trainings
 from edge_training.dashboard.watch import Watch
@@ -52,9 +56,10 @@ class Credentials(BaseModel):
 
 def create_app(settings: Settings) -> FastAPI:
     """The service."""
+    oidc = Oidc.read(settings.oidc_file)
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = Store(settings.state_dir / "dashboard.sqlite", settings.events_kept)
-    access = Access(store, Accounts(settings.users_file), settings.token_file, settings.session_seconds)
+    access = Access(store, Accounts(settings.users_file), settings.token_file, settings.session_seconds, oidc)
     rack, trainings = Rack(store), Trainings(store)
     watch, releases = Watch(store, rack, settings), Releases(store, settings.release_report)
 
@@ -113,6 +118,7 @@ def create_app(settings: Settings) -> FastAPI:
         return metrics.exposed()
 
     _sessions(app, access)
+    add_sign_in(app, access, Provider(oidc) if oidc else None, settings.audit_file)
     _queries(app, store, rack, trainings, jobs, watch, releases)
     _jobs(app, rack, jobs)
     add_reports(app, store, rack, trainings)
@@ -162,7 +168,7 @@ def _queries(
         with store.reading():
             return {
                 "last": store.last,
-                "user": {"name": visitor.account.name, "role": visitor.account.role},
+                "user": {"name": visitor.name, "role": visitor.role},
                 "devices": rack.devices(),
                 "training": trainings.newest(),
                 "release": releases.newest(),
@@ -204,8 +210,16 @@ async def _told(request: Request, store: Store, number: int) -> AsyncIterator[Se
     access: Access = request.app.state.access
     yield ServerSentEvent(comment="here", retry=RETRY_MILLISECONDS)
     with store.woken() as woken:
+        looked = time.monotonic()
         while True:
             woken.clear()
+            # Whoever has signed out meanwhile, or whose session is over, hears no more, however much there is to tell.
+            if time.monotonic() - looked >= HEARTBEAT_SECONDS:
+                try:
+                    await run_sync(access.visitor, request.session)
+                except ProblemError:
+                    return
+                looked = time.monotonic()
             try:
                 events = await run_sync(store.after, number)
             except ForgottenError:
@@ -218,11 +232,6 @@ async def _told(request: Request, store: Store, number: int) -> AsyncIterator[Se
             try:
                 await asyncio.wait_for(woken.wait(), HEARTBEAT_SECONDS)
             except TimeoutError:
-                # Whoever has signed out meanwhile, or is no longer in the users file, hears no more.
-                try:
-                    await run_sync(access.visitor, request.session)
-                except ProblemError:
-                    return
                 # Of comments a page hears nothing, and a connection may be dead without a word.
                 yield ServerSentEvent("{}", event="here")
 
@@ -239,7 +248,7 @@ def _jobs(app: FastAPI, rack: Rack, jobs: Jobs) -> None:
         if unknown := rack.unknown(wanted.named):
             detail = f"The last status knows no {', '.join(unknown)[:300]}. Press Status, or enroll it."
             raise ProblemError(422, "No such device", detail)
-        job, new = jobs.start(wanted, visitor.account.name, _address(request))
+        job, new = jobs.start(wanted, visitor.name, _address(request))
         return JSONResponse(job, status_code=201 if new else 200)
 
     @app.get("/api/jobs/{number}")
@@ -255,7 +264,7 @@ def _jobs(app: FastAPI, rack: Rack, jobs: Jobs) -> None:
     @app.post("/api/jobs/{number}/cancel", status_code=202)
     def cancel(number: Number, request: Request, visitor: Operating) -> dict[str, Any]:
         """The playbook is ended, wherever it is."""
-        return jobs.cancel(number, visitor.account.name, _address(request))
+        return jobs.cancel(number, visitor.name, _address(request))
 
 
 def _address(request: Request) -> str:

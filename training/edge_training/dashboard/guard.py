@@ -19,6 +19,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+SIGNED_OUT = ("/api/session", "/api/oidc")
 READING = ("GET", "HEAD", "OPTIONS")
 
 
@@ -50,4 +51,4 @@ class Guard:
             self._access.reporter(request)
             limit(request.headers, BODY_BYTES)
         else:
-            limit(request.headers, SIGNED_OUT_BODY_BYTES if request.url.path == "/api/session" else BODY_BYTES)
+            limit(request.headers, SIGNED_OUT_BODY_BYTES if request.url.path in SIGNED_OUT else BODY_BYTES)

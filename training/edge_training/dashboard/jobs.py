@@ -32,7 +32,7 @@ class Jobs:
         self, store: Store, settings: Settings, told: Callable[[Change, str], None], ended: Callable[[str], None]
     ) -> None:
         self._store, self._settings, self._line_told, self._ended = store, settings, told, ended
-        self._folder, self._audit = settings.state_dir / "jobs", settings.state_dir / "audit.jsonl"
+        self._folder, self._audit = settings.state_dir / "jobs", settings.audit_file
         self._runs: dict[int, Run] = {}
         self._guard, self._wake, self._stopped = threading.Lock(), threading.Event(), False
         self._thread = threading.Thread(target=self._follow, name="jobs", daemon=True)

@@ -31,6 +31,15 @@ class Settings:
         return self.config_dir / "users.yml"
 
     @property
+    def oidc_file(self) -> Path:
+        """There is none where people sign in by the users file alone."""
+        return self.config_dir / "oidc.yml"
+
+    @property
+    def audit_file(self) -> Path:
+        return self.state_dir / "audit.jsonl"
+
+    @property
     def release_report(self) -> Path:
         """Beside the status: what a release comes to."""
         return self.report.with_name("release.json")

@@ -31,7 +31,10 @@ CREATE TABLE IF NOT EXISTS jobs (
     who TEXT NOT NULL, state TEXT NOT NULL, began TEXT NOT NULL, ended TEXT, rc INTEGER, reason TEXT,
     shown INTEGER NOT NULL DEFAULT 0, followed INTEGER NOT NULL DEFAULT 0
 );
-CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, user TEXT NOT NULL, csrf TEXT NOT NULL, began REAL NOT NULL);
+DROP TABLE IF EXISTS sessions;  -- of before there were roles in it; who had signed in does so again
+CREATE TABLE IF NOT EXISTS visits (
+    id TEXT PRIMARY KEY, user TEXT NOT NULL, role TEXT NOT NULL, csrf TEXT NOT NULL, began REAL NOT NULL
+);
 CREATE TABLE IF NOT EXISTS releases (one INTEGER PRIMARY KEY CHECK (one = 1), data TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS watch (one INTEGER PRIMARY KEY CHECK (one = 1), data TEXT NOT NULL);
 """

@@ -137,6 +137,17 @@ function showSignIn() {
   place("rack-page").hidden = true;
   place("sign-in").hidden = false;
   place("name").focus();
+  offerProvider();
+}
+
+async function offerProvider() {
+  try {
+    const { provider } = (await ask("GET", "/api/oidc")).content;
+    place("provider").textContent = `Sign in with ${provider}`;
+    place("provider").hidden = !provider;
+  } catch {
+    // Name and password will do, or will say what is wrong.
+  }
 }
 
 place("sign-in").addEventListener("submit", async (event) => {
@@ -150,6 +161,15 @@ place("sign-in").addEventListener("submit", async (event) => {
   }
   place("password").value = "";
   await read();
+});
+
+place("provider").addEventListener("click", async () => {
+  place("refused").textContent = "";
+  try {
+    location.assign((await ask("POST", "/api/oidc")).content.url);
+  } catch (error) {
+    place("refused").textContent = inWords(error);
+  }
 });
 
 place("sign-out").addEventListener("click", async () => {
