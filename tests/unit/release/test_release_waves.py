@@ -195,6 +195,17 @@ def test_the_same_command_goes_on_where_it_stopped_without_those_that_were_pinne
     assert rack.git("status", "--porcelain") == ""
 
 
+def test_a_release_that_is_out_is_not_committed_again_whatever_the_order_of_its_fields(rack: Rack) -> None:
+    assert rack.release("2").returncode == 0
+    committed = rack.git("rev-parse", "HEAD")
+    to = yaml.safe_load(rack.rollout_file.read_text())["edge_rollout"]["to"]
+    image, version = next(iter(to["images"].items()))
+    other = {"images": {image: dict(reversed(version.items()))}, "name": to["name"]}
+    assert rack.release("2", "-e", json.dumps({"rollout_to": other})).returncode == 0
+    assert rack.git("rev-parse", "HEAD") == committed
+    assert rack.git("status", "--porcelain") == ""
+
+
 @pytest.mark.long
 def test_nobody_waits_with_a_release_that_is_itself_on_its_way(rack: Rack) -> None:
     assert (
