@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What each module of Ansible would read from a zip, and so compile anew, it finds here: loaded with its bytecode.
 
-That is half of what a module costs. Python imports this by its name where PYTHONPATH names its folder (playbook_runs.py).
+That is half of what a module costs. Python imports this by its name where PYTHONPATH names its folder.
 """
 
 import contextlib
