@@ -42,11 +42,10 @@ BENCHMARKS = {
     "dashboard_pages": "from a device's event to every open page",
     "manager": "memory of the Device Managers of the lab that stands",
     "push_cost": "a push that changes nothing, and the status, beside a ping, at several sizes of the lab that stands",
-    "faults": "a rack that things happen to: power, links and VMs that go, and how long until all is well again",
     "soak": "a rack that trains, releases and predicts over and over: what fails, what piles up",
 }
 # They want a lab that stands, and are left out where none does.
-IN_LAB = ("ranks", "allreduce", "manager", "push_cost", "faults", "soak")
+IN_LAB = ("ranks", "allreduce", "manager", "push_cost", "soak")
 # What runs as long as it is told to is short here.
 OPTIONS = {"soak": ("--minutes", "10")}
 PACKAGES = ("ansible-core", "torch", "onnxruntime", "fastapi", "docker")
