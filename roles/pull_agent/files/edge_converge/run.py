@@ -147,7 +147,7 @@ def mitogen(settings: Settings) -> dict[str, str]:
     return {
         "ANSIBLE_STRATEGY": "mitogen_linear",
         "ANSIBLE_STRATEGY_PLUGINS": str(found[-1]),
-        # One for each run, that ansible-core 2.23 will take no other strategies than its own; so requirements.txt says.
+        # One for each run, that ansible-core 2.23 will take no strategies but its own; requirements.txt stays below it.
         "ANSIBLE_DEPRECATION_WARNINGS": "False",
     }
 
