@@ -18,15 +18,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_training import lean_torch
-
-# isort: split
 import numpy as np
 import onnx
 import torch
 from onnx.reference import ReferenceEvaluator
 
-from edge_training import export
+from edge_training import export, lean_torch
 from edge_training.communicator import host_name
 from edge_training.parameters import parameter_count
 from edge_training.source import line_of, said

@@ -1,19 +1,11 @@
-"""torch without its compiler, for ranks that share a small device's memory. To be imported before torch.
-
-Importing torch also loads how a tensor without data (`device="meta"`, for the compiler) goes through each operation, in
-Python: 20 to 30 MiB and a fifth of the time, for nothing that trains. With this module it is loaded when something of
-`torch._meta_registrations` is first asked for.
-"""
+"""torch without its compiler, for ranks that share a small device's memory."""
 
 from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec, PathFinder
+from collections.abc import Callable
 from typing import Any
-
-FOR_LATER = "torch._meta_registrations"
 
 
 def _disable(function: Callable[..., Any] | None = None, *_: Any, **__: Any) -> Callable[..., Any]:
@@ -50,37 +42,3 @@ class _StandIn(types.ModuleType):
     @staticmethod
     def is_compiling() -> bool:
         return False
-
-
-class _ForLater(types.ModuleType):
-    """A module that loads itself when it is first used; importlib.util.LazyLoader would at its second import."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # the import system looks for them
-            raise AttributeError(name)
-        spec = PathFinder.find_spec(self.__name__, sys.modules["torch"].__path__)
-        if spec is None or spec.loader is None:
-            raise ImportError(f"no module named {self.__name__!r}", name=self.__name__)
-        self.__class__ = types.ModuleType  # type: ignore[assignment]
-        self.__spec__, self.__loader__, self.__file__ = spec, spec.loader, spec.origin
-        spec.loader.exec_module(self)
-        return getattr(self, name)
-
-
-class _Finder:
-    """Finds the one module that is for later."""
-
-    @staticmethod
-    def find_spec(name: str, _path: Sequence[str] | None = None, _target: Any = None) -> ModuleSpec | None:
-        return ModuleSpec(name, _Finder) if name == FOR_LATER else None  # type: ignore[arg-type]
-
-    @staticmethod
-    def create_module(spec: ModuleSpec) -> types.ModuleType:
-        return _ForLater(spec.name)
-
-    @staticmethod
-    def exec_module(_module: types.ModuleType) -> None:
-        """Run nothing yet."""
-
-
-sys.meta_path.insert(0, _Finder)

@@ -20,9 +20,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge_training import lean_torch
-
-# isort: split
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -34,6 +31,7 @@ from edge_training import (
     bundle,
     checkpoint,
     export,
+    lean_torch,
     powersgd,
     schedule,
     shards,

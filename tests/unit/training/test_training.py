@@ -165,23 +165,6 @@ def test_the_compiler_stays_out_of_memory() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": folder})
 
 
-@pytest.mark.parametrize("entry", ["train", "check", "slots"])
-def test_what_only_the_compiler_needs_is_loaded_when_it_is_asked_for(entry: str) -> None:
-    program = (
-        f"import sys; from edge_training import {entry}; "
-        + ("slots.load_training(); " if entry == "slots" else "")
-        + "import torch; from edge_training.export import to_onnx;"
-        "model = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.GroupNorm(1, 2), torch.nn.ReLU());"
-        "to_onnx(model, torch.zeros(1, 4)); assert 'torch._refs' not in sys.modules;"
-        "assert callable(torch._meta_registrations.register_meta) and 'torch._refs' in sys.modules;"
-        "import torch._meta_registrations as loaded; assert loaded is torch._meta_registrations;"
-        "assert 'Later' not in type(loaded).__name__ and loaded.__file__.endswith('_meta_registrations.py');"
-        "assert model.to('meta')(torch.zeros(1, 4, device='meta')).shape == (1, 2)"
-    )
-    folder = str(Path(train.__file__).parents[1])
-    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": folder})
-
-
 # -- Data ---------------------------------------------------------------------------------------
 
 
