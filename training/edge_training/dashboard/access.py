@@ -55,7 +55,7 @@ class Access:
         self._logins, self._tokens, self._one_at_a_time = Attempts(), Attempts(), threading.Lock()
 
     def sign_in(self, request: Request, name: str, password: str) -> Visitor:
-        address = _address(request)
+        address = address_of(request)
         # One at a time: a hash takes a core for a quarter of a second, and guesses that come together count, too.
         with self._one_at_a_time:
             be_patient(self._logins, address, "Too many attempts")
@@ -128,7 +128,7 @@ class Access:
 
     def reporter(self, request: Request) -> None:
         """Raises ProblemError where the token is not the one that devices, trainings and Prometheus have."""
-        address = _address(request)
+        address = address_of(request)
         be_patient(self._tokens, address, "Too many wrong tokens")
         try:
             token = self._token_file.read_bytes().strip()
@@ -153,7 +153,8 @@ def _key(number: str, terms: Terms) -> str:
     return hashlib.sha256(f"{number}:{terms.mark}".encode()).hexdigest()
 
 
-def _address(request: Request) -> str:
+def address_of(request: Request) -> str:
+    """Whence it comes, as the audit has it and as guesses are counted."""
     return request.client.host if request.client else ""
 
 

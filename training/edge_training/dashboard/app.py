@@ -20,7 +20,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.staticfiles import StaticFiles
 
-from edge_training.dashboard.access import Access, Operating, Viewing
+from edge_training.dashboard.access import Access, Operating, Viewing, address_of
 from edge_training.dashboard.accounts import Accounts
 from edge_training.dashboard.actions import Action
 from edge_training.dashboard.guard import Guard
@@ -248,7 +248,7 @@ def _jobs(app: FastAPI, rack: Rack, jobs: Jobs) -> None:
         if unknown := rack.unknown(wanted.named):
             detail = f"The last status knows no {', '.join(unknown)[:300]}. Press Status, or enroll it."
             raise ProblemError(422, "No such device", detail)
-        job, new = jobs.start(wanted, visitor.name, _address(request))
+        job, new = jobs.start(wanted, visitor.name, address_of(request))
         return JSONResponse(job, status_code=201 if new else 200)
 
     @app.get("/api/jobs/{number}")
@@ -264,8 +264,4 @@ def _jobs(app: FastAPI, rack: Rack, jobs: Jobs) -> None:
     @app.post("/api/jobs/{number}/cancel", status_code=202)
     def cancel(number: Number, request: Request, visitor: Operating) -> dict[str, Any]:
         """The playbook is ended, wherever it is."""
-        return jobs.cancel(number, visitor.name, _address(request))
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
+        return jobs.cancel(number, visitor.name, address_of(request))

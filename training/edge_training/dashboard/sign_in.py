@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from edge_training.dashboard import audit
-from edge_training.dashboard.access import Access
+from edge_training.dashboard.access import Access, address_of
 from edge_training.dashboard.provider import BEGUN_SECONDS, CALLBACK, Provider
 from edge_training.problem import ProblemError
 
@@ -42,7 +42,7 @@ def add_sign_in(app: FastAPI, access: Access, provider: Provider | None, audit_f
             detail = f"{there.oidc.about.name} sends people back to {address}; open the dashboard there."
             raise ProblemError(409, "The dashboard has another address", detail)
         browser = secrets.token_urlsafe(32)
-        url = await there.begin(browser, _address(request))
+        url = await there.begin(browser, address_of(request))
         response.set_cookie(
             COOKIE, browser, max_age=BEGUN_SECONDS, path="/", secure=True, httponly=True, samesite="lax"
         )
@@ -56,13 +56,13 @@ def add_sign_in(app: FastAPI, access: Access, provider: Provider | None, audit_f
             there = configured()
             member = await there.finish(request.query_params, request.cookies.get(COOKIE, ""))
             # Names may change hands at the provider, its subject does not.
-            about = {"issuer": there.oidc.about.issuer, "subject": member.subject, "address": _address(request)}
+            about = {"issuer": there.oidc.about.issuer, "subject": member.subject, "address": address_of(request)}
             await run_sync(lambda: audit.write(audit_file, event="sign_in", who=member.name, role=member.role, **about))
             await run_sync(access.admit, request, member)
             answer = RedirectResponse("/", 303)
         except ProblemError as error:
             # Quoted, for it has words of the request.
-            logging.getLogger("uvicorn.error").warning("no sign-in from %s: %r", _address(request), error.detail)
+            logging.getLogger("uvicorn.error").warning("no sign-in from %s: %r", address_of(request), error.detail)
             answer = _page(error) if "text/html" in request.headers.get("Accept", "") else error.response()
         answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
         return answer
@@ -71,7 +71,3 @@ def add_sign_in(app: FastAPI, access: Access, provider: Provider | None, audit_f
 def _page(error: ProblemError) -> Response:
     words = {"title": html.escape(error.title), "detail": html.escape(error.detail)}
     return HTMLResponse(REFUSED.substitute(words), error.status, error.headers)
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
